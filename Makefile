@@ -1,0 +1,58 @@
+# Every task of the project. `make serve` and `make test` need nothing but Python 3.11 and make.
+PYTHON ?= python3
+LAKE ?= ./lake
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: serve test check bench s3tests format clean
+
+# Serve ./lake on 127.0.0.1:9000, status page on 127.0.0.1:9001.
+serve: $(VENV)/.serve
+	$(VENV)/bin/hosu serve $(LAKE)
+
+# Run all tests; those that need a program PyPI does not have are skipped with the reason.
+test: $(VENV)/.test
+	$(PY) -m pytest -n 2 --dist worksteal $(TESTS)
+
+# Lint, format, types and layers.
+check: $(VENV)/.check
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# Measure against moto, a null server and the machine's limits: make bench BENCH="--quick".
+bench: $(VENV)/.bench
+	$(PY) -m benchmarks.objects $(BENCH)
+
+# Run a local clone of ceph/s3-tests: make s3tests S3TESTS_DIR=../s3-tests
+s3tests: $(VENV)/.test
+	$(PY) scripts/s3tests.py --s3tests "$(S3TESTS_DIR)" $(ARGS)
+
+format: $(VENV)/.check
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip --disable-pip-version-check --quiet install --upgrade "pip>=24"
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(PY)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.serve
+	$(PIP) --editable ".[test]"
+	touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(PIP) --editable ".[test,check]"
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.serve
+	$(PIP) --editable ".[bench]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
