@@ -1,0 +1,113 @@
+"""The errors of every engine, grouped by what a caller would do about them.
+
+    HosuError
+    ├── InvalidInputError      mend the input
+    ├── NotFoundError          it is not there
+    ├── ConflictError          it is there, or in a state that forbids this
+    │   └── PreconditionFailedError   a condition of the caller's did not hold
+    ├── AccessDeniedError      ask for permission
+    ├── UnavailableError       try again later
+    ├── CorruptError           restore it: stored bytes do not match their hash
+    └── UnsupportedError       this lake does not do that
+
+Each error carries a stable `kind`; protocols translate kinds, never messages.
+"""
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """Stable codes that callers match on: add new ones, never rename or reuse one."""
+
+    ACCESS_DENIED = "access-denied"
+    ALIAS_NOT_FOUND = "alias-not-found"
+    ALIAS_READ_ONLY = "alias-read-only"
+    BUCKET_EXISTS = "bucket-exists"
+    BUCKET_NAME_INVALID = "bucket-name-invalid"
+    BUCKET_NOT_EMPTY = "bucket-not-empty"
+    BUCKET_NOT_FOUND = "bucket-not-found"
+    BUCKET_VERSIONING_INVALID = "bucket-versioning-invalid"
+    CHECKSUM_MISMATCH = "checksum-mismatch"
+    CLIENT_DISCONNECTED = "client-disconnected"
+    CORRUPT_BLOB = "corrupt-blob"
+    CORRUPT_LAKE = "corrupt-lake"
+    DIGEST_MISMATCH = "digest-mismatch"
+    DISK_FULL = "disk-full"
+    DISK_FAULT = "disk-fault"
+    ENDPOINT_UNAVAILABLE = "endpoint-unavailable"
+    FILE_BUSY = "file-busy"
+    FILE_CHANGED = "file-changed"
+    INVALID_ARGUMENT = "invalid-argument"
+    INVALID_SETTING = "invalid-setting"
+    KEY_CONFLICT = "key-conflict"
+    KEY_INVALID = "key-invalid"
+    KEY_TOO_LONG = "key-too-long"
+    LAKE_LOCKED = "lake-locked"
+    LAKE_NEWER = "lake-newer"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    METADATA_TOO_LARGE = "metadata-too-large"
+    NOT_A_LAKE = "not-a-lake"
+    OBJECT_NOT_FOUND = "object-not-found"
+    PART_INVALID = "part-invalid"
+    PART_NUMBER_INVALID = "part-number-invalid"
+    PART_ORDER_INVALID = "part-order-invalid"
+    PART_TOO_SMALL = "part-too-small"
+    PRECONDITION_FAILED = "precondition-failed"
+    RANGE_INVALID = "range-invalid"
+    REQUEST_MALFORMED = "request-malformed"
+    REQUEST_TIMEOUT = "request-timeout"
+    SHUTTING_DOWN = "shutting-down"
+    SIZE_MISMATCH = "size-mismatch"
+    STORE_UNAVAILABLE = "store-unavailable"
+    TAG_INVALID = "tag-invalid"
+    TOO_LARGE = "too-large"
+    TOO_MANY_BUCKETS = "too-many-buckets"
+    UNSUPPORTED = "unsupported"
+    UPLOAD_NOT_FOUND = "upload-not-found"
+    VERSION_INVALID = "version-invalid"
+    VERSION_NOT_FOUND = "version-not-found"
+
+
+class HosuError(Exception):
+    """Root of every error hosu raises on purpose.
+
+    `message` names the field, the value and the remedy; `details` holds the same facts for programs.
+    """
+
+    def __init__(self, kind: ErrorKind, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.details = details
+
+
+class InvalidInputError(HosuError):
+    """The input is wrong and nothing was changed."""
+
+
+class NotFoundError(HosuError):
+    """What was asked for does not exist."""
+
+
+class ConflictError(HosuError):
+    """The state of the lake forbids this."""
+
+
+class PreconditionFailedError(ConflictError):
+    """A condition the caller attached did not hold; nothing was changed."""
+
+
+class AccessDeniedError(HosuError):
+    """The caller may not do this."""
+
+
+class UnavailableError(HosuError):
+    """Nothing is wrong with the request: trying again later may succeed."""
+
+
+class CorruptError(HosuError):
+    """Stored bytes do not match what was recorded about them."""
+
+
+class UnsupportedError(HosuError):
+    """hosu does not do this, and says so instead of ignoring it."""
