@@ -1,0 +1,144 @@
+"""Verbs that make or change the current object: put, copy, and its tags."""
+
+import msgspec
+
+from hosu.kernel.limits import TAGS_PER_OBJECT_MAX
+from hosu.objects.blobs import StagedBlob
+from hosu.objects.names import check_attributes, check_key, check_tags
+from hosu.objects.read import find
+from hosu.objects.records import (
+    NO_CONDITIONS,
+    STANDARD,
+    Attributes,
+    Checksum,
+    Conditions,
+    ObjectRecord,
+    decode_attributes,
+    encode_attributes,
+)
+from hosu.objects.transaction import Tx
+from hosu.objects.versions import Draft, check_conditions, check_writable, current, install
+
+
+class PutRequest(msgspec.Struct, frozen=True):
+    """A body to become the current object of a key. `etag` is the hex MD5 of the body, without quotes."""
+
+    bucket: str
+    key: str
+    body: StagedBlob
+    etag: str
+    attributes: Attributes = Attributes()
+    checksum: Checksum | None = None
+    storage_class: str = STANDARD
+    conditions: Conditions = NO_CONDITIONS
+    event: str = "ObjectCreated:Put"
+    actor: str = ""
+
+
+def check_put(key: str, attributes: Attributes) -> None:
+    """Refuse names and metadata that no put may have; call it before the body is read."""
+    check_key(key)
+    check_attributes(attributes)
+    if attributes.tags:
+        check_tags(attributes.tags, TAGS_PER_OBJECT_MAX)
+
+
+def put_object(tx: Tx, request: PutRequest) -> ObjectRecord:
+    """Store a staged body under its key. The bytes are safe before this runs; the record makes them visible."""
+    check_put(request.key, request.attributes)
+    bucket = tx.bucket(request.bucket)
+    check_writable(tx, bucket, request.key)
+    if request.conditions is not NO_CONDITIONS:
+        check_conditions(current(tx, bucket.id, request.key), request.conditions, request.key)
+    checksum = request.checksum
+    draft = Draft(
+        size_bytes=request.body.size_bytes,
+        etag=request.etag,
+        blob_id=tx.add_blob(request.body),
+        storage_class=request.storage_class,
+        checksum_algorithm=checksum.algorithm if checksum else None,
+        checksum_type=checksum.type if checksum else None,
+        checksum_value=checksum.value if checksum else None,
+        part_count=0,
+        attributes_json=encode_attributes(request.attributes),
+    )
+    return install(tx, bucket, request.key, draft, event=request.event, actor=request.actor)
+
+
+class CopyRequest(msgspec.Struct, frozen=True):
+    """A server-side copy: a new record that refers to the source's bytes.
+
+    `attributes`, `tags`, `checksum` and `storage_class` replace the source's where they are given.
+    `source_seq` is the order of the source version the caller has checked its conditions against.
+    """
+
+    source_bucket: str
+    source_key: str
+    bucket: str
+    key: str
+    source_version_id: str | None = None
+    source_seq: int | None = None
+    attributes: Attributes | None = None
+    tags: dict[str, str] | None = None
+    checksum: Checksum | None = None
+    storage_class: str = STANDARD
+    conditions: Conditions = NO_CONDITIONS
+    actor: str = ""
+
+
+class CopyOutcome(msgspec.Struct, frozen=True):
+    """The source as it was copied, and the new object. `is_stale` when the source changed since `source_seq`."""
+
+    source: ObjectRecord
+    record: ObjectRecord | None
+    is_stale: bool = False
+
+
+def copy_object(tx: Tx, request: CopyRequest) -> CopyOutcome:
+    """Copy an object by reference. Nothing is changed when the source is no longer the version asked for."""
+    source = find(tx, request.source_bucket, request.source_key, request.source_version_id)
+    if request.source_seq is not None and source.seq != request.source_seq:
+        return CopyOutcome(source, None, is_stale=True)
+    attributes = source.attributes if request.attributes is None else request.attributes
+    if request.tags is not None or request.attributes is not None:
+        tags = source.attributes.tags if request.tags is None else request.tags
+        attributes = msgspec.structs.replace(attributes, tags=tags)
+    check_put(request.key, attributes)
+    bucket = tx.bucket(request.bucket)
+    check_writable(tx, bucket, request.key)
+    check_conditions(current(tx, bucket.id, request.key), request.conditions, request.key)
+    checksum = request.checksum or source.checksum
+    tx.add_reference(source.blob_id)
+    draft = Draft(
+        size_bytes=source.size_bytes,
+        etag=source.etag,
+        blob_id=source.blob_id,
+        storage_class=request.storage_class,
+        checksum_algorithm=checksum.algorithm if checksum else None,
+        checksum_type=checksum.type if checksum else None,
+        checksum_value=checksum.value if checksum else None,
+        # The parts keep their checksums in the source's algorithm: an object with another one is no longer in parts.
+        part_count=source.part_count if request.checksum is None else 0,
+        attributes_json=encode_attributes(attributes),
+    )
+    record = install(tx, bucket, request.key, draft, event="ObjectCreated:Copy", actor=request.actor)
+    return CopyOutcome(source, record)
+
+
+def set_tags(
+    tx: Tx, bucket_name: str, key: str, version_id: str | None, tags: dict[str, str], *, actor: str = ""
+) -> ObjectRecord:
+    """Replace the tags of an object, or of one version; the version stays the same one."""
+    check_tags(tags, TAGS_PER_OBJECT_MAX)
+    bucket = tx.bucket(bucket_name)
+    check_writable(tx, bucket, key)
+    record = find(tx, bucket_name, key, version_id)
+    attributes = msgspec.structs.replace(decode_attributes(record.attributes_json), tags=tags)
+    table = "object" if record.is_latest else "version"
+    tx.run(
+        f"UPDATE {table} SET attributes = ? WHERE bucket_id = ? AND key = ? AND seq = ?",
+        (encode_attributes(attributes), bucket.id, key, record.seq),
+    )
+    event = "ObjectTagging:Put" if tags else "ObjectTagging:Delete"
+    tx.record_event(tx.next_seq(), event, bucket_name, key, record.version_id, record.size_bytes, record.etag, actor)
+    return record

@@ -1,0 +1,136 @@
+"""What the engine hands out and takes: plain values without behaviour."""
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+NULL_VERSION = "null"
+"""Version id of an object written while versioning was off."""
+
+STANDARD = "STANDARD"
+
+
+class Versioning(IntEnum):
+    """State of a bucket's versions; once on, it can only be suspended."""
+
+    NEVER = 0
+    ENABLED = 1
+    SUSPENDED = 2
+
+
+class BlobKind(IntEnum):
+    """Where the bytes of a blob are."""
+
+    INLINE = 0
+    FILE = 1
+    COMPOSED = 2
+
+
+class ChecksumType(StrEnum):
+    """Whether a checksum covers the object's bytes or the checksums of its parts."""
+
+    FULL_OBJECT = "FULL_OBJECT"
+    COMPOSITE = "COMPOSITE"
+
+
+class Checksum(msgspec.Struct, frozen=True):
+    """A checksum as S3 speaks of it: algorithm name in capitals, value in base64 (with `-parts` when composite)."""
+
+    algorithm: str
+    type: str
+    value: str
+
+
+class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a client attached to an object. Header names are lower case; metadata names lack the `x-amz-meta-`.
+
+    All values are text. `latin_1` names the headers (metadata with its `x-amz-meta-`) whose values came as Latin-1
+    instead of UTF-8: they go out again as the bytes they came in.
+    """
+
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    latin_1: tuple[str, ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a bucket holds, exact at the moment of reading. `version_*` leave out current objects."""
+
+    object_count: int
+    object_bytes: int
+    version_count: int
+    version_bytes: int
+    marker_count: int
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """A bucket's own record."""
+
+    id: int
+    name: str
+    created_ms: int
+    region: str
+    versioning: Versioning
+    alias_count: int
+    usage: Usage
+
+
+class ObjectRecord(msgspec.Struct, frozen=True, gc=False):
+    """Metadata of one version of one object. `key` is the key that was asked for, also behind an alias."""
+
+    key: str
+    seq: int
+    version_id: str
+    size_bytes: int
+    etag: str
+    modified_ms: int
+    blob_id: int | None
+    storage_class: str
+    checksum_algorithm: str | None
+    checksum_type: str | None
+    checksum_value: str | None
+    part_count: int
+    attributes_json: str
+    is_marker: bool = False
+    is_latest: bool = True
+
+    @property
+    def attributes(self) -> Attributes:
+        """Content headers, user metadata and tags."""
+        return decode_attributes(self.attributes_json)
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """The checksum stored with the object, if any."""
+        if self.checksum_algorithm is None:
+            return None
+        return Checksum(self.checksum_algorithm, self.checksum_type or "", self.checksum_value or "")
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """Conditions on the current object that a write must meet. ETags without quotes; `*` is any object.
+
+    `modified_s` and `size_bytes` are conditions of deletes only, on the object's time in whole seconds and its size.
+    """
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    modified_s: int | None = None
+    size_bytes: int | None = None
+
+
+NO_CONDITIONS = Conditions()
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder(Attributes).decode
+
+
+def encode_attributes(attributes: Attributes) -> str:
+    """Return the stored form of attributes."""
+    return _encode(attributes).decode()
+
+
+def decode_attributes(text: str) -> Attributes:
+    """Return the attributes of a stored record."""
+    return _decode(text)

@@ -1,0 +1,324 @@
+"""The object store of one lake: opens its files, hands reads a view and writes a place in the next batch."""
+
+import contextlib
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+
+import apsw
+import msgspec
+from blake3 import blake3
+
+from hosu.kernel.clock import Clock, SystemClock
+from hosu.kernel.disk import Disk, RealDisk, write_file
+from hosu.kernel.errors import ConflictError, CorruptError, ErrorKind, UnavailableError, UnsupportedError
+from hosu.kernel.limits import MIB
+from hosu.objects.blobs import VERIFIED_MS_MAX, BlobFiles, BlobRow, BlobWriter, OpenBlob, StagedBlob, disk_error
+from hosu.objects.database import check_local_filesystem, check_sqlite_version, connect, create_tables
+from hosu.objects.read import find_with_body
+from hosu.objects.recent import Found, RecentObjects
+from hosu.objects.schema import FORMAT
+from hosu.objects.transaction import Effects, Tx
+from hosu.objects.turns import Turns
+from hosu.objects.views import View
+from hosu.objects.writer import Waiter, Writer
+
+T = TypeVar("T")
+
+FORMAT_NAME = "format"
+SPACE_CHECK_MS = 1_000
+"""How often a write looks at the free space of the disk."""
+
+SPACE_RESERVE_BYTES = 64 * MIB
+"""Puts are refused below this much free space, so that deletes, records and the log always find room."""
+
+
+class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """Content of the file `format`: marks a folder as a lake and says which layout it has."""
+
+    format: int
+
+
+class ObjectStore:
+    """The objects of a lake, safe to use from several threads, and from several processes at once."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        disk: Disk | None = None,
+        space_reserve_bytes: int = SPACE_RESERVE_BYTES,
+    ) -> None:
+        self.path = path
+        self.clock = clock or SystemClock()
+        self.disk = disk or RealDisk()
+        check_sqlite_version()
+        self._space_reserve_bytes = space_reserve_bytes
+        self._space_checked_ms = 0
+        self._has_space = True
+        self._verifying = threading.Lock()
+        self._local = threading.local()
+        self._views: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread's own goes with the thread
+        self._views_lock = threading.Lock()
+        self._is_closed = False
+        try:
+            self._prepare_folder()
+        except OSError as error:
+            raise disk_error(error) from error
+        self.files = BlobFiles(path / "blobs", self.disk, lambda: self.commit(Tx.reserve_ids))
+        with contextlib.ExitStack() as opening:
+            connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
+            create_tables(connection)
+            log_connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
+            opening.pop_all()
+        self._checkpoint_due = threading.Event()
+        self._turns = Turns(path / "meta" / "turns")
+        self._recent = RecentObjects(self._turns)
+        self.writer = Writer(
+            connection, self.clock, Effects(self.files), self._turns, self._recent, on_wal=self._checkpoint_due.set
+        )
+        self._writer_connection = connection
+        self._checkpointer = threading.Thread(
+            target=self._checkpoint,
+            args=(log_connection,),
+            name="hosu-checkpoint",
+            daemon=True,
+        )
+        self._checkpointer.start()
+
+    # Opening and closing
+
+    @property
+    def _database_path(self) -> Path:
+        return self.path / "meta" / "lake.db"
+
+    def _prepare_folder(self) -> None:
+        """Make an empty or missing folder a lake; check any other that it is one, of a format this hosu reads."""
+        path, marker = self.path, self.path / FORMAT_NAME
+        if path.exists() and not path.is_dir():
+            raise ConflictError(ErrorKind.NOT_A_LAKE, f"{path} is a file; name a folder for the lake")
+        if not marker.exists():
+            if path.exists() and any(not entry.name.startswith(".format.") for entry in path.iterdir()):
+                raise ConflictError(
+                    ErrorKind.NOT_A_LAKE, f"{path} is not a lake and not empty; name a lake's folder, or a new one"
+                )
+            self._make_durable_directory(path)
+            write_file(self.disk, marker, msgspec.json.encode(Format(FORMAT)) + b"\n")
+        check_format(marker)
+        check_local_filesystem(path)
+        if not self._database_path.exists() and any((path / "blobs").glob("*/*")):
+            raise CorruptError(
+                ErrorKind.CORRUPT_LAKE,
+                f"{self._database_path} is missing but blobs are there; restore it from a backup",
+            )
+        for name in ("meta", "blobs", "tmp"):
+            self.disk.make_directory(path / name)
+        # Also when all of them are there: whoever made them may have been killed before it came to this sync.
+        self.disk.sync_directory(path)
+
+    def _make_durable_directory(self, path: Path) -> None:
+        """Create a directory and its missing parents, each name synced before anything is put below it."""
+        missing = [path, *itertools.takewhile(lambda parent: not parent.exists(), path.absolute().parents)]
+        self.disk.make_directory(path)
+        for made in missing:
+            self.disk.sync_directory(made.parent)
+
+    def close(self) -> None:
+        """Finish queued writes, move the log into the database and close every connection."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.writer.stop()
+        self._checkpoint_due.set()
+        self._checkpointer.join()
+        with self._views_lock:
+            for connection in list(self._views):
+                with contextlib.suppress(apsw.ThreadingViolationError):  # still reading: it goes with its thread
+                    connection.close()
+        self._writer_connection.close()
+        self._turns.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Reading and writing
+
+    def view(self) -> View:
+        """Return this thread's view of the latest commit."""
+        view: View | None = getattr(self._local, "view", None)
+        if view is None:
+            if self._is_closed:
+                raise UnavailableError(ErrorKind.SHUTTING_DOWN, "the lake is closed")
+            connection = connect(self._database_path, self.disk)
+            connection.execute("PRAGMA query_only=1")
+            with self._views_lock:
+                self._views.add(connection)
+            view = self._local.view = View(connection, 0)
+        view.now_ms = self.clock.now_ms()
+        return view
+
+    def find_small(self, bucket: str, key: str) -> Found:
+        """Return a current object's record, and all of its bytes if it is small and was checked lately.
+
+        What was read lately and has not changed since comes from memory.
+        """
+        if self._is_closed:
+            raise UnavailableError(ErrorKind.SHUTTING_DOWN, "the lake is closed")
+        name = (bucket, key)
+        found = self._recent.find(name)
+        if found is None:
+            mark = self._recent.mark()
+            found, is_plain = find_with_body(self.view(), bucket, key)
+            if is_plain:
+                self._recent.keep(mark, name, found)
+        return found
+
+    def commit(self, operation: Callable[[Tx], T]) -> T:
+        """Run a verb in a durable transaction and return its result; other threads' verbs share the sync."""
+        return self.writer.commit(operation)  # type: ignore[no-any-return]
+
+    def submit(self, operation: Callable[[Tx], object], waiter: Waiter, token: object = None) -> None:
+        """As `commit`, without waiting: the waiter is told from the writer's thread."""
+        self.writer.submit(operation, waiter, token)
+
+    # Bodies
+
+    def check_space(self) -> None:
+        """Refuse a write while the disk is nearly full."""
+        now_ms = self.clock.now_ms()
+        if not 0 <= now_ms - self._space_checked_ms < SPACE_CHECK_MS:
+            self._space_checked_ms = now_ms
+            facts = os.statvfs(self.files.root)
+            self._has_space = facts.f_bavail * facts.f_frsize >= self._space_reserve_bytes
+        if not self._has_space:
+            raise UnavailableError(
+                ErrorKind.DISK_FULL,
+                f"less than {self._space_reserve_bytes // MIB} MiB are free on the lake's disk: free space, then retry",
+            )
+
+    def new_blob(self) -> BlobWriter:
+        """Open a blob file for a large body. Blocks on the disk."""
+        self.check_space()
+        return self.files.new_blob()
+
+    def finish_blob(self, writer: BlobWriter) -> StagedBlob:
+        """Make a blob file durable. A twin stored long ago is checked now, so that the commit may refer to it."""
+        staged = writer.finish()
+        view = self.view()
+        row = view.row(
+            "SELECT id, kind, is_corrupt, size_bytes, hash, verified_ms, inode, ctime_ns, NULL FROM blob "
+            "WHERE hash = ? AND kind = 1 AND is_corrupt = 0",
+            (staged.digest,),
+        )
+        if row is not None and not self.files.is_intact(BlobRow(*row), view.now_ms):
+            with contextlib.suppress(CorruptError, UnavailableError):  # the new file stands on its own then
+                self.verify(self.files.open(BlobRow(*row)))
+        return staged
+
+    def open_file(self, row: BlobRow) -> OpenBlob:
+        """Open a file blob for reading; raises `CorruptError` for one that is known not to match its hash."""
+        if row.is_corrupt:
+            raise CorruptError(ErrorKind.CORRUPT_BLOB, f"blob {row.id} does not match its hash", blob_id=row.id)
+        return self.files.open(row)
+
+    def open_verified(self, row: BlobRow) -> OpenBlob:
+        """Open a file blob whose bytes match their hash; those checked long ago are hashed again, which blocks."""
+        blob = self.open_file(row)
+        if blob.is_verified(self.clock.now_ms()):
+            return blob
+        self.verify(blob)
+        return self.open_file(row)
+
+    def inline_bytes(self, row: BlobRow) -> bytes:
+        """Return the bytes of an inline blob, hashed again when they were stored long ago.
+
+        Raises `CorruptError` when they have changed.
+        """
+        body = row.body
+        if body is not None and not row.is_corrupt and len(body) == row.size_bytes:
+            is_fresh = 0 <= self.clock.now_ms() - row.verified_ms < VERIFIED_MS_MAX
+            if is_fresh or blake3(body).digest() == row.digest:
+                return body
+        raise CorruptError(ErrorKind.CORRUPT_BLOB, f"blob {row.id} no longer matches its hash", blob_id=row.id)
+
+    def discard(self, staged: StagedBlob) -> None:
+        """Remove the file of a staged body whose record was refused.
+
+        After a commit that failed on the disk the file stays for the sweep: what that commit had written to the
+        log may count after a crash, and would then refer to it.
+        """
+        if staged.id and not self.writer.has_doubtful_log:
+            self.files.unlink(staged.id)
+
+    def verify(self, blob: OpenBlob) -> None:
+        """Check a file blob against its hash and close it; what does not match is marked and never served.
+
+        One thread at a time does so: of many readers of one blob the first hashes it, and the others find it done.
+        """
+        with self._verifying:
+            if blob.is_verified(self.clock.now_ms()):
+                blob.close()
+                return
+            self._verify(blob)
+
+    def _verify(self, blob: OpenBlob) -> None:
+        row = blob.row
+        try:
+            inode, ctime_ns = blob.verify()
+        except CorruptError:
+            self.files.forget_verified(row.id)
+            with contextlib.suppress(UnavailableError):  # the next read finds out again
+                self.commit(partial(mark_corrupt, blob_id=row.id))
+            raise
+        finally:
+            blob.close()
+        now_ms = self.clock.now_ms()
+        self.files.note_verified(row, now_ms, inode, ctime_ns)
+        with contextlib.suppress(UnavailableError):  # a read must not fail because its disk is full
+            self.commit(partial(mark_verified, blob_id=row.id, now_ms=now_ms, inode=inode, ctime_ns=ctime_ns))
+
+    # The log
+
+    def _checkpoint(self, connection: apsw.Connection) -> None:
+        try:
+            while not self._is_closed:
+                self._checkpoint_due.wait()
+                self._checkpoint_due.clear()
+                with contextlib.suppress(apsw.Error):  # the log only grows: the next batch asks again
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            connection.close()
+
+
+def mark_verified(tx: Tx, *, blob_id: int, now_ms: int, inode: int, ctime_ns: int) -> None:
+    """Record that a blob's bytes matched their hash."""
+    tx.run("UPDATE blob SET verified_ms = ?, inode = ?, ctime_ns = ? WHERE id = ?", (now_ms, inode, ctime_ns, blob_id))
+
+
+def mark_corrupt(tx: Tx, *, blob_id: int) -> None:
+    """Record that a blob's bytes no longer match their hash."""
+    tx.run("UPDATE blob SET is_corrupt = 1 WHERE id = ?", (blob_id,))
+
+
+def check_format(marker: Path) -> None:
+    """Refuse a lake whose layout this hosu does not know."""
+    try:
+        found = msgspec.json.decode(marker.read_bytes(), type=Format)
+    except (msgspec.MsgspecError, OSError) as error:
+        raise ConflictError(
+            ErrorKind.NOT_A_LAKE, f"{marker} does not say which format the lake has: {error}"
+        ) from error
+    if found.format > FORMAT:
+        raise UnsupportedError(
+            ErrorKind.LAKE_NEWER,
+            f"the lake has format {found.format}, this hosu reads up to {FORMAT}: install a newer hosu",
+        )

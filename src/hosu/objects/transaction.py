@@ -1,0 +1,203 @@
+"""A write transaction, as the verbs of this engine see it."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from hosu.kernel.errors import ConflictError, ErrorKind, NotFoundError
+from hosu.objects.blobs import BLOB_COLUMNS, IDS_PER_DIRECTORY, BlobFiles, BlobRow, StagedBlob
+from hosu.objects.records import BlobKind, Bucket
+from hosu.objects.views import View
+
+EVENT_COLUMNS = "seq, at_ms, kind, bucket, key, version_id, size_bytes, etag, actor"
+
+
+class Effects:
+    """What a transaction may touch beside the database: blob files, and the ids this process has reserved."""
+
+    def __init__(self, files: BlobFiles) -> None:
+        self.files = files
+        self.inline_ids = (0, 0)
+
+
+class Tx(View):
+    """One batch's transaction. Verbs run one after the other and see each other's changes.
+
+    Events and usage are gathered and written in `prepare`, in one statement each. `touches` counts what is
+    gathered so far: a verb that fails after it changed rows or touches must take the batch down.
+    """
+
+    def __init__(self, connection: apsw.Connection, now_ms: int, effects: Effects) -> None:
+        super().__init__(connection, now_ms)
+        self.effects = effects
+        self.touches = 0
+        self._inline_ids = effects.inline_ids
+        self._buckets: dict[str, Bucket] = {}
+        self._events: list[tuple[Any, ...]] = []
+        self._usage: dict[int, list[int]] = {}
+        self._directories: set[Path] = set()
+        self._after_commit: list[Callable[[], None]] = []
+        self._seq = 0
+
+    def bucket(self, name: str) -> Bucket:
+        """Return a bucket; read once per transaction."""
+        found = self._buckets.get(name)
+        if found is None:
+            found = self._buckets[name] = super().bucket(name)
+        return found
+
+    def forget_bucket(self, name: str) -> None:
+        """Read the bucket again next time: its record was changed."""
+        self._buckets.pop(name, None)
+
+    def next_seq(self) -> int:
+        """Return the sequence number of the next event: larger than every one before, in the whole lake."""
+        if self._seq == 0:
+            self._seq = self.value("SELECT max(seq) FROM event") or 0
+        self._seq += 1
+        return self._seq
+
+    def record_event(
+        self, seq: int, kind: str, bucket: str, key: str, version_id: str, size_bytes: int, etag: str, actor: str
+    ) -> None:
+        """Add a mutation to the change feed."""
+        self.touches += 1
+        self._events.append((seq, self.now_ms, kind, bucket, key, version_id, size_bytes, etag, actor))
+
+    def count(
+        self,
+        bucket_id: int,
+        *,
+        objects: int = 0,
+        object_bytes: int = 0,
+        versions: int = 0,
+        version_bytes: int = 0,
+        markers: int = 0,
+    ) -> None:
+        """Change a bucket's usage by these differences."""
+        self.touches += 1
+        usage = self._usage.setdefault(bucket_id, [0, 0, 0, 0, 0])
+        for place, difference in enumerate((objects, object_bytes, versions, version_bytes, markers)):
+            usage[place] += difference
+
+    def reserve_ids(self) -> tuple[int, int]:
+        """Reserve one directory's worth of blob ids for this process, for ever."""
+        first = self.value("SELECT value FROM counter WHERE name = 'blob'") or IDS_PER_DIRECTORY
+        end = first + IDS_PER_DIRECTORY
+        self.run("INSERT OR REPLACE INTO counter (name, value) VALUES ('blob', ?)", (end,))
+        return first, end
+
+    def new_inline_id(self) -> int:
+        """Return a fresh id for a blob that has no file."""
+        first, end = self._inline_ids
+        if first == end:
+            first, end = self.reserve_ids()
+        self._inline_ids = (first + 1, end)
+        return first
+
+    def next_upload(self) -> int:
+        """Return the number of the next upload: larger than every one before."""
+        latest = self.value("SELECT seq FROM sqlite_sequence WHERE name = 'upload'") or 0
+        return int(latest) + 1
+
+    # Blob references
+
+    def add_blob(self, staged: StagedBlob) -> int | None:
+        """Give a staged body its record with one reference, or one more reference to the same bytes stored before."""
+        if staged.size_bytes == 0:
+            if staged.kind == BlobKind.FILE:
+                self.after_commit(lambda: self.effects.files.unlink(staged.id))
+            return None
+        if staged.kind == BlobKind.INLINE:
+            blob_id = self.new_inline_id()
+            self.run(
+                "INSERT INTO blob VALUES (?, 0, 0, 1, ?, ?, ?, 0, 0, ?)",
+                (blob_id, staged.size_bytes, staged.digest, self.now_ms, staged.body),
+            )
+            return blob_id
+        twin = self.row(
+            f"SELECT {BLOB_COLUMNS} FROM blob WHERE hash = ? AND kind = 1 AND is_corrupt = 0 AND id <> ?",
+            (staged.digest, staged.id),
+        )
+        if twin is not None and self.effects.files.is_intact(BlobRow(*twin), self.now_ms):
+            self.add_reference(twin[0])
+            self.after_commit(lambda: self.effects.files.unlink(staged.id))
+            return int(twin[0])
+        self.effects.files.check_staged(staged)
+        self.run(
+            "INSERT INTO blob VALUES (?, 1, 0, 1, ?, ?, ?, ?, ?, NULL)",
+            (staged.id, staged.size_bytes, staged.digest, self.now_ms, staged.inode, staged.ctime_ns),
+        )
+        self._directories.add(self.effects.files.path(staged.id).parent)
+        return staged.id
+
+    def add_composed(self, size_bytes: int) -> int:
+        """Record a blob made of segments, which the caller adds; one reference."""
+        blob_id = self.new_inline_id()
+        self.run("INSERT INTO blob VALUES (?, 2, 0, 1, ?, NULL, 0, 0, 0, NULL)", (blob_id, size_bytes))
+        return blob_id
+
+    def add_reference(self, blob_id: int | None) -> None:
+        """Count one more record that refers to the blob."""
+        if blob_id is None:
+            return
+        self.run("UPDATE blob SET refs = refs + 1 WHERE id = ?", (blob_id,))
+        if self.changes() != 1:
+            raise ConflictError(ErrorKind.CORRUPT_LAKE, f"blob {blob_id} has no record; run a scrub")
+        self.run("DELETE FROM garbage WHERE blob_id = ?", (blob_id,))
+
+    def drop_reference(self, blob_id: int | None) -> None:
+        """Count one record less; what nothing refers to goes: inline bytes now, files and segments with the sweep."""
+        if blob_id is None:
+            return
+        self.run("DELETE FROM blob WHERE id = ? AND kind = 0 AND refs = 1", (blob_id,))
+        if self.changes():
+            return
+        refs = self.value("UPDATE blob SET refs = refs - 1 WHERE id = ? RETURNING refs", (blob_id,))
+        if refs == 0:
+            self.run("INSERT OR REPLACE INTO garbage VALUES (?, ?)", (blob_id, self.now_ms))
+
+    def after_commit(self, effect: Callable[[], None]) -> None:
+        """Run effect once the transaction is durable."""
+        self.touches += 1
+        self._after_commit.append(effect)
+
+    # Called by the writer
+
+    def touched(self) -> list[tuple[str, str]] | None:
+        """Return bucket and key of every object changed, None when a whole bucket was."""
+        names = []
+        for _, _, kind, bucket, key, *_ in self._events:
+            if not key or kind == "AliasSwitched":
+                return None
+            names.append((bucket, key))
+        return names
+
+    def prepare(self) -> None:
+        """Write what was gathered, and sync the directories that new blob files are in, before the commit."""
+        if self._events:
+            self.connection.executemany(f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", self._events)
+        for bucket_id, usage in self._usage.items():
+            self.run(
+                "UPDATE bucket SET object_count = object_count + ?, object_bytes = object_bytes + ?, "
+                "version_count = version_count + ?, version_bytes = version_bytes + ?, "
+                "marker_count = marker_count + ? WHERE id = ?",
+                (*usage, bucket_id),
+            )
+        for directory in self._directories:
+            self.effects.files.sync_directory(directory)
+
+    def finish(self) -> None:
+        """Keep what was reserved and run the effects that had to wait for the commit."""
+        self.effects.inline_ids = self._inline_ids
+        for effect in self._after_commit:
+            with contextlib.suppress(OSError):
+                effect()
+
+
+def object_not_found(key: str) -> NotFoundError:
+    """Return the error for a key that has no current object."""
+    return NotFoundError(ErrorKind.OBJECT_NOT_FOUND, f"there is no object {key!r}", key=key)

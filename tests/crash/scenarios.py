@@ -1,0 +1,153 @@
+"""What is interrupted: for each verb, a lake prepared for it and the operation."""
+
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+from tests.crash.lakes import BUCKET, LARGE, SMALL, Operation, put, stage
+
+from hosu.objects import aliases, buckets, multipart
+from hosu.objects.delete import delete_object
+from hosu.objects.put import CopyRequest, copy_object
+from hosu.objects.records import Attributes, Versioning
+from hosu.objects.store import ObjectStore
+from hosu.objects.sweep import sweep
+
+
+class Scenario(NamedTuple):
+    name: str
+    setup: tuple[Operation, ...]
+    operation: Operation
+
+
+def create_bucket(store: ObjectStore) -> None:
+    store.commit(partial(buckets.create_bucket, name=BUCKET))
+
+
+def enable_versioning(store: ObjectStore) -> None:
+    store.commit(partial(buckets.set_versioning, name=BUCKET, versioning=Versioning.ENABLED))
+
+
+def putting(key: str, body: bytes) -> Operation:
+    return lambda store: put(store, key, body)
+
+
+def deleting(key: str) -> Operation:
+    return lambda store: store.commit(partial(delete_object, bucket_name=BUCKET, key=key))
+
+
+def copying(source: str, key: str) -> Operation:
+    request = CopyRequest(BUCKET, source, BUCKET, key)
+    return lambda store: store.commit(partial(copy_object, request=request))
+
+
+def _upload_of(store: ObjectStore) -> multipart.Upload:
+    return multipart.list_uploads(store.view(), BUCKET).uploads[0]
+
+
+def begin_upload(store: ObjectStore) -> None:
+    store.commit(partial(multipart.create_upload, bucket_name=BUCKET, key="parts", attributes=Attributes()))
+
+
+def adding_part(number: int, body: bytes) -> Operation:
+    def add(store: ObjectStore) -> None:
+        upload_id = _upload_of(store).upload_id
+        staged = stage(store, body)
+        verb = partial(
+            multipart.add_part,
+            bucket_name=BUCKET,
+            key="parts",
+            upload_id=upload_id,
+            number=number,
+            body=staged,
+            etag=f"{number:032x}",
+        )
+        store.commit(verb)
+
+    return add
+
+
+def complete(store: ObjectStore) -> None:
+    upload = _upload_of(store)
+    stored = multipart.list_parts(store.view(), upload)
+    named = [multipart.CompletedPart(part.number, part.etag) for part in stored]
+    request = multipart.CompleteRequest(BUCKET, "parts", upload.upload_id, named)
+    store.commit(partial(multipart.complete_upload, request=request))
+
+
+def abort(store: ObjectStore) -> None:
+    upload_id = _upload_of(store).upload_id
+    store.commit(partial(multipart.abort_upload, bucket_name=BUCKET, key="parts", upload_id=upload_id))
+
+
+def pointing(target: str) -> Operation:
+    return lambda store: store.commit(
+        partial(aliases.set_alias, bucket_name=BUCKET, prefix="models/current/", target=target)
+    )
+
+
+def sweep_all(store: ObjectStore) -> None:
+    sweep(store, grace_ms=0, orphan_ms=0)
+
+
+def leave_orphan(store: ObjectStore) -> None:
+    stage(store, LARGE + b"without a record")
+
+
+def create_lake(_: ObjectStore) -> None:
+    """Do nothing: opening the lake is the operation."""
+
+
+A, B = b"A" * len(LARGE), b"B" * len(LARGE)
+
+SCENARIOS = [
+    Scenario("create bucket", (), create_bucket),
+    Scenario("inline put", (create_bucket,), putting("k", SMALL)),
+    Scenario("file put", (create_bucket,), putting("k", LARGE)),
+    Scenario("file put of stored bytes", (create_bucket, putting("twin", LARGE)), putting("k", LARGE)),
+    Scenario("overwrite inline", (create_bucket, putting("k", b"old")), putting("k", SMALL)),
+    Scenario("overwrite file", (create_bucket, putting("k", A)), putting("k", B)),
+    Scenario("versioned put", (create_bucket, enable_versioning, putting("k", A)), putting("k", B)),
+    Scenario("copy", (create_bucket, putting("s", LARGE), putting("k", SMALL)), copying("s", "k")),
+    Scenario("delete", (create_bucket, putting("k", LARGE)), deleting("k")),
+    Scenario("delete behind a marker", (create_bucket, enable_versioning, putting("k", LARGE)), deleting("k")),
+    Scenario(
+        "replace a part",
+        (create_bucket, begin_upload, adding_part(1, A), adding_part(2, SMALL)),
+        adding_part(1, B),
+    ),
+    Scenario(
+        "complete multipart",
+        (create_bucket, putting("parts", SMALL), begin_upload, adding_part(1, A), adding_part(3, B)),
+        complete,
+    ),
+    Scenario("abort multipart", (create_bucket, begin_upload, adding_part(1, A)), abort),
+    Scenario(
+        "alias switch",
+        (create_bucket, putting("models/v1/m", SMALL), putting("models/v2/m", LARGE), pointing("models/v1/")),
+        pointing("models/v2/"),
+    ),
+    Scenario(
+        "sweep",
+        (
+            create_bucket,
+            putting("kept", B),
+            putting("gone", A),
+            deleting("gone"),
+            begin_upload,
+            adding_part(1, A + A),
+            adding_part(2, SMALL),
+            complete,
+            deleting("parts"),
+            leave_orphan,
+        ),
+        sweep_all,
+    ),
+]
+
+
+class Seen(msgspec.Struct):
+    """How often each side of an interruption was found after a restart."""
+
+    old: int = 0
+    new: int = 0
