@@ -1,0 +1,98 @@
+"""PutObject, and the seam through which every body becomes an object."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from hosu.kernel.errors import UnavailableError
+from hosu.objects.blobs import StagedBlob
+from hosu.objects.put import PutRequest, check_put, put_object
+from hosu.objects.records import Attributes, ObjectRecord
+from hosu.objects.transaction import Tx
+from hosu.server.http import Headers, Response
+from hosu.server.s3.bodies import Received, read_expectations, receive, take_small
+from hosu.server.s3.call import Call, version_headers
+from hosu.server.s3.headers import (
+    attributes_of,
+    checksum_headers,
+    refuse_unsupported,
+    storage_class_of,
+    write_conditions,
+)
+
+T = TypeVar("T")
+
+
+def put(call: Call) -> Awaitable[Response]:
+    """PutObject."""
+    call.authorize("s3:PutObject")
+    refuse_unsupported(call)
+    plan = plan_put(call, attributes_of(call))
+    expected = read_expectations(call)
+    small = take_small(call, expected)
+    if small is None:
+        call.engine.store.view().bucket(call.bucket)  # a missing bucket is told before the body is read
+
+    async def finish() -> Response:
+        received = small if small is not None else await receive(call, expected)
+        record = await store_body(call, received, plan)
+        return Response(200, put_headers(call, record))
+
+    return finish()
+
+
+Plan = Callable[[Received], PutRequest]
+"""What is to become of a body, once it has been received."""
+
+
+def plan_put(call: Call, attributes: Attributes, *, event: str = "ObjectCreated:Put") -> Plan:
+    """Read all that a request says about the object it makes, and refuse what cannot be, before its body comes."""
+    check_put(call.key, attributes)
+    storage_class, conditions = storage_class_of(call), write_conditions(call)
+    call.engine.store.check_space()
+
+    def request(received: Received) -> PutRequest:
+        return PutRequest(
+            bucket=call.bucket,
+            key=call.key,
+            body=received.body,
+            etag=received.md5,
+            attributes=attributes,
+            checksum=received.checksum,
+            storage_class=storage_class,
+            conditions=conditions,
+            event=event,
+            actor=call.principal.name,
+        )
+
+    return request
+
+
+async def store_body(call: Call, received: Received, plan: Plan) -> ObjectRecord:
+    """Give a received body its record; its file goes when the record is refused."""
+    return await commit_body(call, received.body, partial(put_object, request=plan(received)))
+
+
+async def commit_body(call: Call, staged: StagedBlob, operation: Callable[[Tx], T]) -> T:
+    """Commit what refers to a staged body; when it is refused, the body's file goes too.
+
+    A disk that failed may have written the record all the same, so the file then stays for the sweep to judge.
+    """
+    try:
+        return await call.engine.commit(operation)
+    except UnavailableError:
+        raise
+    except Exception:
+        if staged.id:
+            await call.engine.run(call.engine.store.discard, staged)
+        raise
+
+
+def put_headers(call: Call, record: ObjectRecord) -> Headers:
+    """Return what a client learns of the object it stored."""
+    return [
+        (b"ETag", b'"%b"' % record.etag.encode()),
+        (b"x-amz-request-id", call.request.request_id.encode()),
+        *checksum_headers(record),
+        *version_headers(record),
+    ]
