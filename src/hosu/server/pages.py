@@ -1,0 +1,118 @@
+"""The process that serves the status page."""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import http.client
+import re
+import socket
+
+from hosu.console.status import Status, render_status
+from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, Keyring, Principal
+from hosu.kernel.errors import AccessDeniedError
+from hosu.objects.buckets import list_buckets
+from hosu.objects.records import Bucket
+from hosu.objects.store import ObjectStore
+from hosu.server.http import Headers, HttpLimits, HttpServer, Request, Response
+
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::\d+)?\Z")
+STOP_GRACE_S = 5.0
+HEALTH_TIMEOUT_S = 2.0
+BUCKETS_SHOWN_MAX = 1000
+PAGE_HEADERS: Headers = [
+    (b"Content-Type", b"text/html; charset=utf-8"),
+    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Cache-Control", b"no-store"),
+]
+
+
+class StatusPages:
+    """Answers the status port. Buckets are shown to whoever may list them."""
+
+    def __init__(
+        self, store: ObjectStore, authorizer: Authorizer, keyring: Keyring, s3_address: tuple[str, int]
+    ) -> None:
+        self._store = store
+        self._authorizer = authorizer
+        self._keyring = keyring
+        self._s3_address = s3_address
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request."""
+        if request.method not in {"GET", "HEAD"}:
+            return Response(405, [(b"Allow", b"GET, HEAD")])
+        if request.raw_path not in {b"/", b"/buckets"}:
+            return Response(
+                404, [(b"Content-Type", b"text/plain")], b"There is nothing here; the status page is at /\n"
+            )
+        buckets = self._visible_buckets(request)
+        if buckets is None and (request.raw_path == b"/buckets" or request.header(b"authorization") is not None):
+            challenge = (b"WWW-Authenticate", b'Basic realm="hosu: access key and secret of root", charset="UTF-8"')
+            return Response(
+                401, [challenge, (b"Content-Type", b"text/plain")], b"Sign in with root's access key and secret.\n"
+            )
+        is_ready = await asyncio.to_thread(self._is_ready)
+        endpoint = f"{host_name(request.header(b'host'))}:{self._s3_address[1]}"
+        status = Status(is_ready, endpoint, buckets)
+        body = render_status(status).encode()
+        if request.method == "HEAD":
+            return Response(200, [*PAGE_HEADERS, (b"Content-Length", b"%d" % len(body))])
+        return Response(200, PAGE_HEADERS, body)
+
+    def _visible_buckets(self, request: Request) -> list[Bucket] | None:
+        principal = self._principal(request.header(b"authorization"))
+        try:
+            self._authorizer.authorize(principal, "s3:ListAllMyBuckets", "", Context(request.peer[0], request.secure))
+        except AccessDeniedError:
+            return None
+        return list_buckets(self._store.view(), limit=BUCKETS_SHOWN_MAX)
+
+    def _principal(self, authorization: bytes | None) -> Principal:
+        scheme, _, encoded = (authorization or b"").partition(b" ")
+        if scheme.lower() != b"basic":
+            return ANONYMOUS
+        try:
+            access_key, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return ANONYMOUS
+        known = self._keyring.secrets(access_key)
+        if any(hmac.compare_digest(secret.encode(), valid.encode()) for valid in known):
+            return self._keyring.principal(access_key)
+        return ANONYMOUS
+
+    def _is_ready(self) -> bool:
+        """Ask the S3 port itself, as any health check would."""
+        host = self._s3_address[0]
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
+        connection = http.client.HTTPConnection(reachable, self._s3_address[1], timeout=HEALTH_TIMEOUT_S)
+        try:
+            connection.request("GET", "/minio/health/ready")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def host_name(header: bytes | None) -> str:
+    """Return the host of a Host header without its port: the name under which this visitor reaches us."""
+    host = HOST.match((header or b"").decode("latin-1"))
+    return host[1] if host else "127.0.0.1"
+
+
+async def serve_pages(
+    store: ObjectStore,
+    authorizer: Authorizer,
+    keyring: Keyring,
+    s3_address: tuple[str, int],
+    listener: socket.socket,
+    stop: asyncio.Event,
+) -> None:
+    """Serve the status page on a listening socket until `stop` is set."""
+    pages = StatusPages(store, authorizer, keyring, s3_address)
+    server = HttpServer(pages.handle, limits=HttpLimits(), clock=store.clock)
+    await server.serve(listener)
+    await stop.wait()
+    await server.stop(STOP_GRACE_S)

@@ -1,0 +1,131 @@
+"""What each process of a server does, from a plan to a running event loop."""
+
+import asyncio
+import gc
+import math
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from hosu.kernel.auth import RootKeyring, RootOnly
+from hosu.kernel.errors import HosuError
+from hosu.kernel.log import get_logger
+from hosu.objects.store import ObjectStore
+from hosu.server.plan import CONSOLE, S3_WITH_UPKEEP, Plan
+
+UPKEEP_PERIOD_S = 60.0
+ORPHANS_PERIOD_S = 3600.0
+"""Between two walks over all blob files, which find what crashes left behind."""
+
+UPKEEP_STOP_S = 30.0
+READY_PERIOD_MS = 1_000
+"""How often a health check tries to write."""
+
+_LOG = get_logger("server")
+
+
+def run_role(role: str, raw_plan: bytes, listener: socket.socket, alive: int) -> None:
+    """Serve in this process until SIGTERM, SIGINT or until `alive` closes; the plan is a `Plan` as JSON."""
+    plan = msgspec.json.decode(raw_plan, type=Plan)
+    store = ObjectStore(Path(plan.lake), space_reserve_bytes=plan.settings.space_reserve_bytes)
+    keyring = RootKeyring(plan.access_key, plan.secret)
+    stop_upkeep = start_upkeep(store) if role == S3_WITH_UPKEEP else None
+    try:
+        if role == CONSOLE:
+            from hosu.server.pages import serve_pages  # noqa: PLC0415 - imported by the process that needs it
+
+            serve = partial(serve_pages, store, RootOnly(), keyring, (plan.s3_host, plan.s3_port), listener)
+        else:
+            from hosu.server.s3.process import serve_s3  # noqa: PLC0415 - as above
+
+            serve = partial(
+                serve_s3, store, RootOnly(), keyring, plan.settings, listener,
+                connections_max=plan.connections_max, is_ready=Readiness(store),
+            )  # fmt: skip
+        run_loop(serve, alive)
+    finally:
+        if stop_upkeep is not None:
+            stop_upkeep()
+        store.close()
+
+
+class Readiness:
+    """Whether the lake takes writes; tried at most once a second."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._checked_ms = 0
+        self._is_ready = True
+
+    def __call__(self) -> bool:
+        """Try to write a small file, unless it was tried just now."""
+        now_ms = self._store.clock.now_ms()
+        if not 0 <= now_ms - self._checked_ms < READY_PERIOD_MS:
+            self._checked_ms = now_ms
+            probe = self._store.path / "tmp" / f".ready.{os.getpid()}"
+            try:
+                self._store.check_space()
+                probe.write_bytes(b"ready\n")
+                probe.unlink()
+                self._is_ready = True
+            except (OSError, HosuError):
+                self._is_ready = False
+        return self._is_ready
+
+
+def run_loop(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]], alive: int) -> None:
+    """Run a service on an event loop until SIGTERM, SIGINT or the parent's death."""
+
+    async def main() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+        def orphaned() -> None:
+            loop.remove_reader(alive)  # a closed pipe would wake the loop again and again
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_reader(alive, orphaned)
+        gc.collect()
+        gc.freeze()
+        await serve(stop)
+        loop.remove_reader(alive)
+
+    uvloop.run(main())
+
+
+def start_upkeep(store: ObjectStore) -> Callable[[], None]:
+    """Sweep the lake now and then, in a thread; return what ends it."""
+    from hosu.objects.sweep import sweep  # noqa: PLC0415 - as above
+
+    ending = threading.Event()
+
+    def work() -> None:
+        looked_s = -math.inf
+        while not ending.wait(UPKEEP_PERIOD_S):
+            now_s = store.clock.monotonic()
+            looks = now_s - looked_s >= ORPHANS_PERIOD_S
+            try:
+                report = sweep(store, looks_for_orphans=looks)
+                if report.blobs or report.orphans:
+                    _LOG.info("swept", blobs=report.blobs, bytes=report.bytes, orphans=report.orphans)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next sweep tries again
+                _LOG.error("sweep failed", error=f"{type(error).__name__}: {error}")
+            looked_s = now_s if looks else looked_s
+
+    thread = threading.Thread(target=work, name="hosu-upkeep", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        ending.set()
+        thread.join(UPKEEP_STOP_S)
+
+    return end
