@@ -1,0 +1,5 @@
+"""`python -m hosu` is the `hosu` command."""
+
+from hosu.cli.main import main
+
+main()
