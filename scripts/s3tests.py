@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Run ceph/s3-tests against hosu and compare with the committed results.
+
+    python scripts/s3tests.py --suite S3TESTS_DIR [--accept] [test names…]
+
+Starts `hosu serve` on an empty lake (or takes `--endpoint URL`), runs the tests that docs/conformance/peers.csv
+lists, prints counts per group beside those of other servers, and writes docs/conformance/s3tests.csv. A test that
+passed in the committed file and does not now is a regression: the file is left alone and the exit status is 1,
+unless `--accept` is given. With test names only those run, and nothing is written.
+"""
+
+import argparse
+import configparser
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.support.server import Endpoint, ServerProcess, isolated_environment  # noqa: E402 - needs the path above
+
+PEERS_PATH = ROOT / "docs/conformance/peers.csv"
+RESULTS_PATH = ROOT / "docs/conformance/s3tests.csv"
+WORK_PATH = ROOT / "build/s3tests"
+
+PEERS = ("minio", "rustfs", "versitygw", "moto")
+POSTPONED = {"account", "acl", "ownership", "policy"}
+"""What a test needs that comes with identities."""
+
+TEST_SECONDS_MAX = 90
+LIFECYCLE_DAY_SECONDS = 3
+WORKERS = 2
+ALONE = {"test_list_buckets_paginated"}
+"""Tests that count all buckets of the server: they run first, before any other test leaves one."""
+
+RUNNER_PACKAGES = ["pytest-timeout", "pytest-xdist"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test of the suite, and what is known about it before it runs."""
+
+    test: str
+    group: str
+    needs: str
+    peers: Mapping[str, str]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run, print, compare, write; return the exit status."""
+    options = parse(arguments)
+    cases = [case for case in read_cases() if not options.names or case.test.split("::")[-1] in options.names]
+    if not cases:
+        say("no such test in docs/conformance/peers.csv")
+        return 2
+    WORK_PATH.mkdir(parents=True, exist_ok=True)
+    python = options.python or environment_of(options.suite)
+    if options.endpoint:
+        endpoint = Endpoint(options.endpoint, options.access_key, options.secret_key)
+        outcomes = run_suite(options.suite, python, endpoint, cases)
+    else:
+        with (
+            tempfile.TemporaryDirectory(prefix="s3tests-") as folder,
+            ServerProcess(Path(folder) / "lake", WORK_PATH / "server.log") as server,
+        ):
+            outcomes = run_suite(options.suite, python, server.endpoint, cases)
+    results = {case.test: outcomes.get(case.test, ["missing", "was not collected"])[0] for case in cases}
+    say(table_of(cases, results))
+    if options.names or options.reasons:
+        say_all(f"{result:8}{test.split('::')[-1]}: {reason}" for test, (result, reason) in outcomes.items() if reason)
+    if options.names:
+        return int(any(result != "pass" for result in results.values()))
+    return compare_and_write(cases, results, accept=options.accept)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    suite = os.environ.get("S3TESTS_DIR")
+    parser = argparse.ArgumentParser(description="Run ceph/s3-tests and compare with docs/conformance/s3tests.csv.")
+    parser.add_argument("names", nargs="*", help="only these tests (names without their file); writes nothing")
+    parser.add_argument("--suite", type=Path, default=suite, required=not suite, help="a clone of ceph/s3-tests")
+    parser.add_argument("--python", type=Path, help="a Python with the suite's requirements; else one is made")
+    parser.add_argument("--accept", action="store_true", help="write the results in spite of regressions")
+    parser.add_argument("--reasons", action="store_true", help="say why each test that did not pass did not")
+    parser.add_argument("--endpoint", help="a server that runs already, on loopback")
+    parser.add_argument("--access-key", default="")
+    parser.add_argument("--secret-key", default="")
+    options = parser.parse_args(arguments)
+    options.suite = options.suite.resolve()
+    if not (options.suite / "s3tests/functional/test_s3.py").is_file():
+        parser.error(f"{options.suite} is not a clone of ceph/s3-tests: no s3tests/functional/test_s3.py in it")
+    return options
+
+
+def read_cases() -> list[Case]:
+    """Return the tests to run, in the order of the file."""
+    with PEERS_PATH.open(newline="", encoding="utf-8") as file:
+        return [
+            Case(row["test"], row["group"], row["needs"], {peer: row[peer] for peer in PEERS})
+            for row in csv.DictReader(file)
+        ]
+
+
+def environment_of(suite: Path) -> Path:
+    """Return a Python that has what the suite requires, made beside it on the first run."""
+    folder = suite / ".venv"
+    python = folder / "bin/python"
+    if not python.exists():
+        say(f"making {folder}")
+        venv.create(folder, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(suite / "requirements.txt")]
+        subprocess.run([*install, *RUNNER_PACKAGES], check=True)  # noqa: S603 - a fixed command
+    return python
+
+
+def run_suite(suite: Path, python: Path, endpoint: Endpoint, cases: list[Case]) -> dict[str, list[str]]:
+    """Run the cases and return test -> [result, reason]; those in ALONE before all others."""
+    outcomes: dict[str, list[str]] = {}
+    alone = [case for case in cases if case.test.split("::")[-1] in ALONE]
+    for members, workers in ((alone, 1), ([case for case in cases if case not in alone], WORKERS)):
+        if members:
+            outcomes |= run_cases(suite, python, endpoint, members, workers)
+    return outcomes
+
+
+def run_cases(suite: Path, python: Path, endpoint: Endpoint, cases: list[Case], workers: int) -> dict[str, list[str]]:
+    """Run the cases and return test -> [result, reason]; both accounts of the suite are the root key."""
+    selection, results = WORK_PATH / "selection.txt", WORK_PATH / "results.json"
+    config, log = WORK_PATH / "s3tests.conf", WORK_PATH / "pytest.log"
+    selection.write_text("\n".join(case.test for case in cases), encoding="utf-8")
+    results.unlink(missing_ok=True)
+    config.write_text(configuration(endpoint), encoding="utf-8")
+    files = sorted({case.test.split("::")[0] for case in cases})
+    command = [str(python.absolute()), "-m", "pytest", "-p", "s3tests_plugin", "-p", "no:cacheprovider", "--quiet"]
+    command += ["--tb=short", "-n", str(workers), "--timeout", str(TEST_SECONDS_MAX), *files]
+    paths = {
+        "PYTHONPATH": str(Path(__file__).parent),
+        "S3TEST_CONF": str(config),
+        "S3TESTS_SELECTION": str(selection),
+        "S3TESTS_RESULTS": str(results),
+    }
+    with log.open("wb") as output:
+        subprocess.run(  # noqa: S603 - a fixed command
+            command,
+            check=False,  # tests that fail are results
+            cwd=suite,
+            env=isolated_environment() | paths,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if not results.exists():
+        raise SystemExit(f"the suite did not run:\n{log.read_text(errors='replace')[-4000:]}")
+    outcomes: dict[str, list[str]] = json.loads(results.read_text(encoding="utf-8"))
+    return outcomes
+
+
+def configuration(endpoint: Endpoint) -> str:
+    """Return the suite's settings; owner id and name are the ones the server itself reports."""
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint.url,
+        aws_access_key_id=endpoint.access_key,
+        aws_secret_access_key=endpoint.secret_key,
+        region_name=endpoint.region,
+    )
+    owner = client.list_buckets().get("Owner", {})
+    client.close()
+    owner_id = owner.get("ID", endpoint.access_key)
+    host, port = endpoint.host.split(":")
+    account = {
+        "access_key": endpoint.access_key,
+        "secret_key": endpoint.secret_key,
+        "user_id": owner_id,
+        "display_name": owner.get("DisplayName", owner_id),
+    }
+    parser = configparser.RawConfigParser()
+    parser["DEFAULT"] = {"host": host, "port": port, "is_secure": "False", "ssl_verify": "False"}
+    parser["fixtures"] = {
+        "bucket prefix": "s3t-{random}-",
+        "iam name prefix": "s3-tests-",
+        "iam path prefix": "/s3-tests/",
+    }
+    for section in ("s3 main", "s3 alt", "s3 tenant", "iam", "iam root", "iam alt root"):
+        parser[section] = account | {"email": f"{section.replace(' ', '-')}@example.com"}
+    parser["s3 main"].update({"api_name": "", "lc_debug_interval": str(LIFECYCLE_DAY_SECONDS)})
+    parser["s3 tenant"].update({"tenant": "testx"})
+    text = io.StringIO()
+    parser.write(text)
+    return text.getvalue()
+
+
+def table_of(cases: list[Case], results: Mapping[str, str]) -> str:
+    """Return counts per group: tests, those postponed, and how many hosu and each peer pass."""
+    heads = ("group", "tests", "postponed", "hosu", *PEERS)
+    rows: list[tuple[str, ...]] = [heads]
+    for group in [*dict.fromkeys(sorted(case.group for case in cases)), "all"]:
+        members = [case for case in cases if group in {case.group, "all"}]
+        counts = [len(members), sum(case.needs in POSTPONED for case in members)]
+        counts.append(sum(results[case.test] == "pass" for case in members))
+        counts += [sum(case.peers[peer] == "pass" for case in members) for peer in PEERS]
+        rows.append((group, *map(str, counts)))
+    lines = [row[0].ljust(24) + "".join(cell.rjust(11) for cell in row[1:]) for row in rows]
+    return "\n".join(lines)
+
+
+def compare_and_write(cases: list[Case], results: Mapping[str, str], *, accept: bool) -> int:
+    """Say what changed since the committed results, write the new ones, and return the exit status."""
+    before: dict[str, str] = {}
+    if RESULTS_PATH.exists():
+        with RESULTS_PATH.open(newline="", encoding="utf-8") as file:
+            before = {row["test"]: row["result"] for row in csv.DictReader(file)}
+    changes = Counter[str]()
+    for test, now in results.items():
+        was = before.get(test, "new")
+        if was == now:
+            continue
+        kind = "regressed" if was == "pass" else "gained" if now == "pass" else "changed"
+        changes[kind] += 1
+        if before:
+            say(f"{kind:10}{was:>8} -> {now:8}{test}")
+    regressions = changes["regressed"]
+    if regressions and not accept:
+        say(f"{regressions} regressions: {RESULTS_PATH.relative_to(ROOT)} is left as it was")
+        return 1
+    with RESULTS_PATH.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["test", "group", "needs", "result", "minio", "rustfs"])
+        for case in cases:
+            peers = case.peers["minio"], case.peers["rustfs"]
+            writer.writerow([case.test, case.group, case.needs, results[case.test], *peers])
+    return 0
+
+
+def say(line: str) -> None:
+    """Print a line."""
+    sys.stdout.write(f"{line}\n")
+
+
+def say_all(lines: Iterable[str]) -> None:
+    """Print lines."""
+    for line in lines:
+        say(line)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
