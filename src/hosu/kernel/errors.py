@@ -56,6 +56,7 @@ class ErrorKind(StrEnum):
     RANGE_INVALID = "range-invalid"
     REQUEST_MALFORMED = "request-malformed"
     REQUEST_TIMEOUT = "request-timeout"
+    SESSION_TOKEN_INVALID = "session-token-invalid"  # noqa: S105 - a kind of error
     SHUTTING_DOWN = "shutting-down"
     SIZE_MISMATCH = "size-mismatch"
     STORE_UNAVAILABLE = "store-unavailable"

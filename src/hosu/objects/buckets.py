@@ -40,6 +40,7 @@ def delete_bucket(tx: Tx, name: str, *, actor: str = "") -> None:
         tx.run(f"DELETE FROM {table} WHERE bucket_id = ?", (bucket.id,))
     tx.run("DELETE FROM bucket WHERE id = ?", (bucket.id,))
     tx.forget_bucket(name)
+    tx.change_access()
     tx.record_event(tx.next_seq(), "BucketRemoved", name, "", "", 0, "", actor)
 
 
@@ -53,6 +54,10 @@ def set_versioning(tx: Tx, name: str, versioning: Versioning, *, actor: str = ""
     tx.run("UPDATE bucket SET versioning = ? WHERE id = ?", (int(versioning), bucket.id))
     tx.forget_bucket(name)
     tx.record_event(tx.next_seq(), "BucketVersioning", name, "", "", 0, versioning.name.lower(), actor)
+
+
+ACCESS_DOCUMENTS = frozenset({"acl", "ownership", "policy", "public-access-block"})
+"""Documents of a bucket that decide about access."""
 
 
 def get_document(view: View, name: str, kind: str) -> str | None:
@@ -71,4 +76,6 @@ def set_document(tx: Tx, name: str, kind: str, body: str | None, *, actor: str =
         tx.run("DELETE FROM bucket_document WHERE bucket_id = ? AND kind = ?", (bucket.id, kind))
     else:
         tx.run("INSERT OR REPLACE INTO bucket_document VALUES (?, ?, ?)", (bucket.id, kind, body))
+    if kind in ACCESS_DOCUMENTS:
+        tx.change_access()
     tx.record_event(tx.next_seq(), f"BucketDocument:{kind}", name, "", "", 0, "", actor)

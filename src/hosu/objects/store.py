@@ -20,6 +20,7 @@ from hosu.kernel.errors import ConflictError, CorruptError, ErrorKind, Unavailab
 from hosu.kernel.limits import MIB
 from hosu.objects.blobs import VERIFIED_MS_MAX, BlobFiles, BlobRow, BlobWriter, OpenBlob, StagedBlob, disk_error
 from hosu.objects.database import check_local_filesystem, check_sqlite_version, connect, create_tables
+from hosu.objects.generation import Generation
 from hosu.objects.read import find_with_body
 from hosu.objects.recent import Found, RecentObjects
 from hosu.objects.schema import FORMAT
@@ -79,9 +80,15 @@ class ObjectStore:
             opening.pop_all()
         self._checkpoint_due = threading.Event()
         self._turns = Turns(path / "meta" / "turns")
+        self.generation = Generation(path / "meta" / "generation")
         self._recent = RecentObjects(self._turns)
         self.writer = Writer(
-            connection, self.clock, Effects(self.files), self._turns, self._recent, on_wal=self._checkpoint_due.set
+            connection,
+            self.clock,
+            Effects(self.files, self.generation),
+            self._turns,
+            self._recent,
+            on_wal=self._checkpoint_due.set,
         )
         self._writer_connection = connection
         self._checkpointer = threading.Thread(
@@ -143,6 +150,7 @@ class ObjectStore:
                     connection.close()
         self._writer_connection.close()
         self._turns.close()
+        self.generation.close()
 
     def __enter__(self) -> Self:
         return self

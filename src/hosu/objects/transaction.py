@@ -9,6 +9,7 @@ import apsw
 
 from hosu.kernel.errors import ConflictError, ErrorKind, NotFoundError
 from hosu.objects.blobs import BLOB_COLUMNS, IDS_PER_DIRECTORY, BlobFiles, BlobRow, StagedBlob
+from hosu.objects.generation import Generation
 from hosu.objects.records import BlobKind, Bucket
 from hosu.objects.views import View
 
@@ -18,8 +19,9 @@ EVENT_COLUMNS = "seq, at_ms, kind, bucket, key, version_id, size_bytes, etag, ac
 class Effects:
     """What a transaction may touch beside the database: blob files, and the ids this process has reserved."""
 
-    def __init__(self, files: BlobFiles) -> None:
+    def __init__(self, files: BlobFiles, generation: Generation) -> None:
         self.files = files
+        self.generation = generation
         self.inline_ids = (0, 0)
 
 
@@ -41,6 +43,7 @@ class Tx(View):
         self._directories: set[Path] = set()
         self._after_commit: list[Callable[[], None]] = []
         self._seq = 0
+        self._changes_access = False
 
     def bucket(self, name: str) -> Bucket:
         """Return a bucket; read once per transaction."""
@@ -160,6 +163,11 @@ class Tx(View):
         if refs == 0:
             self.run("INSERT OR REPLACE INTO garbage VALUES (?, ?)", (blob_id, self.now_ms))
 
+    def change_access(self) -> None:
+        """Say that this transaction changes what decides about access, so that every process reads it again."""
+        self.touches += 1
+        self._changes_access = True
+
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Run effect once the transaction is durable."""
         self.touches += 1
@@ -189,10 +197,14 @@ class Tx(View):
             )
         for directory in self._directories:
             self.effects.files.sync_directory(directory)
+        if self._changes_access:
+            self.effects.generation.move()
 
     def finish(self) -> None:
         """Keep what was reserved and run the effects that had to wait for the commit."""
         self.effects.inline_ids = self._inline_ids
+        if self._changes_access:
+            self.effects.generation.move()
         for effect in self._after_commit:
             with contextlib.suppress(OSError):
                 effect()

@@ -9,7 +9,7 @@ import re
 import socket
 
 from hosu.console.status import Status, render_status
-from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, Keyring, Principal
+from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, FixedContext, Keyring, Principal
 from hosu.kernel.errors import AccessDeniedError
 from hosu.objects.buckets import list_buckets
 from hosu.objects.records import Bucket
@@ -64,7 +64,7 @@ class StatusPages:
     def _visible_buckets(self, request: Request) -> list[Bucket] | None:
         principal = self._principal(request.header(b"authorization"))
         try:
-            self._authorizer.authorize(principal, "s3:ListAllMyBuckets", "", Context(request.peer[0], request.secure))
+            self._authorizer.authorize(principal, "s3:ListAllMyBuckets", "", _context(request))
         except AccessDeniedError:
             return None
         return list_buckets(self._store.view(), limit=BUCKETS_SHOWN_MAX)
@@ -79,7 +79,7 @@ class StatusPages:
             return ANONYMOUS
         known = self._keyring.secrets(access_key)
         if any(hmac.compare_digest(secret.encode(), valid.encode()) for valid in known):
-            return self._keyring.principal(access_key)
+            return self._keyring.principal(access_key, None)
         return ANONYMOUS
 
     def _is_ready(self) -> bool:
@@ -94,6 +94,11 @@ class StatusPages:
             return False
         finally:
             connection.close()
+
+
+def _context(request: Request) -> Context:
+    is_secure = "true" if request.secure else "false"
+    return FixedContext({"aws:sourceip": (request.peer[0],), "aws:securetransport": (is_secure,)})
 
 
 def host_name(header: bytes | None) -> str:

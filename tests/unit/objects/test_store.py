@@ -133,7 +133,7 @@ def test_a_closed_lake_refuses_reads_and_writes(lake: Path) -> None:
 def test_closing_moves_the_log_into_the_database(store: ObjectStore, put: Put) -> None:
     put("k")
     store.close()
-    assert {path.name for path in (store.path / "meta").iterdir()} == {"lake.db", "turns"}
+    assert {path.name for path in (store.path / "meta").iterdir()} == {"generation", "lake.db", "turns"}
 
 
 def test_threads_that_end_take_their_connections_with_them(store: ObjectStore) -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, Keyring, Principal
+from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, FixedContext, Keyring, Principal
 from hosu.objects.records import ObjectRecord
 from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
@@ -60,9 +60,9 @@ class Engine:
         """Return the secrets that an access key may sign with now."""
         return self.keyring.secrets(access_key)
 
-    def principal(self, access_key: str) -> Principal:
-        """Return who signs with an access key."""
-        return self.keyring.principal(access_key)
+    def principal(self, access_key: str, token: str | None) -> Principal:
+        """Return who signs with an access key and brings this session token."""
+        return self.keyring.principal(access_key, token)
 
     def close(self) -> None:
         """End the threads."""
@@ -167,7 +167,7 @@ class Call:
 @lru_cache(maxsize=1024)
 def _context(source_ip: str, is_secure: bool) -> Context:  # noqa: FBT001 - a cache knows no names
     """Return the circumstances of a client's requests, which are the same for all of them."""
-    return Context(source_ip, is_secure)
+    return FixedContext({"aws:sourceip": (source_ip,), "aws:securetransport": ("true" if is_secure else "false",)})
 
 
 def header_text(value: bytes) -> str:

@@ -8,6 +8,7 @@ from hosu.server.s3.request_errors import S3RequestError
 
 S3_CODES: dict[ErrorKind, tuple[str, int]] = {
     ErrorKind.ACCESS_DENIED: ("AccessDenied", 403),
+    ErrorKind.SESSION_TOKEN_INVALID: ("InvalidToken", 400),
     ErrorKind.ALIAS_NOT_FOUND: ("NoSuchAlias", 404),
     ErrorKind.ALIAS_READ_ONLY: ("AliasReadOnly", 409),
     ErrorKind.BUCKET_EXISTS: ("BucketAlreadyOwnedByYou", 409),
@@ -111,7 +112,7 @@ def s3_code(error: HosuError) -> tuple[str, int]:
     """Return S3's code and status for an error."""
     if isinstance(error, S3RequestError):
         return error.code, STATUS_OF_CODE.get(error.code, 400)
-    if isinstance(error, AccessDeniedError):
+    if isinstance(error, AccessDeniedError) and error.kind is not ErrorKind.SESSION_TOKEN_INVALID:
         return "AccessDenied", 403
     if error.kind == ErrorKind.VERSION_NOT_FOUND and not is_version_id(str(error.details.get("version_id"))):
         return S3_CODES[ErrorKind.VERSION_INVALID]

@@ -57,7 +57,7 @@ async def post(call: Call) -> Response:
         fields, call.bucket, call.engine.secrets, call.engine.store.clock.now_ms(), region=call.engine.region or None
     )
     upload = FormCall(call, fields)
-    upload.principal = ANONYMOUS if grant is None else call.engine.principal(grant.access_key)
+    upload.principal = ANONYMOUS if grant is None else call.engine.principal(grant.access_key, None)
     upload.authorize("s3:PutObject")
     refuse_unsupported(upload)
     if (acl := fields.get("acl")) is not None:

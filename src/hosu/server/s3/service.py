@@ -71,7 +71,7 @@ class S3Service:
                 virtual_bucket=call.bucket if is_virtual else "",
             )  # fmt: skip
             if call.verified is not None:
-                call.principal = engine.principal(call.verified.access_key)
+                call.principal = engine.principal(call.verified.access_key, call.verified.session_token)
         if operation is None:
             raise S3RequestError("MethodNotAllowed", "The specified method is not allowed against this resource.")
         return operation.handler(call)
