@@ -19,6 +19,13 @@ MACHINES = settings(
 LISTINGS = settings(max_examples=2_000 if IS_NIGHTLY else 60, deadline=None)
 """For one property of one lake or function."""
 
+POLICIES = settings(
+    max_examples=4_000 if IS_NIGHTLY else 300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],  # a policy is made of many small choices
+)
+"""For policies, which are made up and decided without a disk."""
+
 MEMORY = Path("/dev/shm")
 
 
