@@ -23,6 +23,10 @@ class Disk(Protocol):
         """Create a file that must not exist, open for reading and writing, and return its descriptor."""
         ...
 
+    def append(self, path: Path) -> int:
+        """Open a file whose writes go to its end, made when it is missing, and return its descriptor."""
+        ...
+
     def open_read(self, path: Path) -> int:
         """Open a file for reading and return its descriptor."""
         ...
@@ -40,7 +44,7 @@ class Disk(Protocol):
         ...
 
     def close(self, descriptor: int) -> None:
-        """Close a descriptor of `create` or `open_read`."""
+        """Close a descriptor of `create`, `append` or `open_read`."""
         ...
 
     def rename(self, source: Path, target: Path) -> None:
@@ -64,6 +68,10 @@ class RealDisk:
     def create(self, path: Path) -> int:
         """Create a file that must not exist."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def append(self, path: Path) -> int:
+        """Open a file whose writes go to its end."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def open_read(self, path: Path) -> int:
         """Open a file for reading."""

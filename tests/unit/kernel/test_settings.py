@@ -40,13 +40,27 @@ def test_flags_override_the_environment_which_overrides_the_file_which_overrides
     assert settings.workers == 1
 
 
+CHOICES = {
+    "address": ("127.0.0.1:7001", "127.0.0.1:7002"),
+    "console_address": ("127.0.0.1:7001", "127.0.0.1:7002"),
+    "default_encryption": ("on", "off"),
+    "identity_openid_config_url": ("https://theirs.example/", "https://ours.example/"),
+    "metrics_auth": ("public", "jwt"),
+}
+"""Two values of each setting that does not take any."""
+
+
 @pytest.mark.parametrize("name", [name for name in ENVIRONMENT if name.startswith("MINIO_")])
 def test_our_name_of_a_variable_counts_before_minios(name: str, tmp_path: Path) -> None:
-    ours = name.replace("MINIO_", "HOSU_")
     field = ENVIRONMENT[name]
+    ours = next(own for own, other in ENVIRONMENT.items() if other == field and own.startswith("HOSU_"))
     rest = {"MINIO_ROOT_USER": "somebody", "MINIO_ROOT_PASSWORD": "some-secret"}
-    given = "127.0.0.1:7001" if field.endswith("address") else "theirs-99"
-    chosen = "127.0.0.1:7002" if field.endswith("address") else "ours-9999"
+    if "OPENID" in name:
+        rest |= {
+            "MINIO_IDENTITY_OPENID_CONFIG_URL": "https://example.org/",
+            "MINIO_IDENTITY_OPENID_CLIENT_ID": "the-lake",
+        }
+    given, chosen = CHOICES.get(field, ("theirs-99", "ours-9999"))
     assert getattr(load_settings(tmp_path, rest | {name: given}, {}), field) == given
     assert getattr(load_settings(tmp_path, {ours: chosen} | rest | {name: given}, {}), field) == chosen
     assert getattr(load_settings(tmp_path, rest | {name: given, ours: ""}, {}), field) == given
@@ -119,6 +133,8 @@ def test_a_settings_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         ({"MINIO_ROOT_USER": "abc"}, "both, or neither"),
         ({"MINIO_ROOT_PASSWORD": "long-enough"}, "both, or neither"),
         ({"MINIO_ADDRESS": "9000"}, "host:port"),
+        ({"HOSU_OBJECT_OWNERSHIP": "Nobody"}, "BucketOwnerEnforced or"),
+        ({"HOSU_TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, "setting trusted_proxies: proxy"),
     ],
 )
 def test_a_wrong_value_in_the_environment_is_told(environment: dict[str, str], told: str, tmp_path: Path) -> None:
@@ -147,3 +163,19 @@ def test_addresses_are_host_and_port(text: str, address: tuple[str, int]) -> Non
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(InvalidInputError, match="is not host:port"):
         parse_address(text)
+
+
+def test_an_identity_provider_has_an_address_and_a_client(tmp_path: Path) -> None:
+    url, client = "https://sso.example.org/.well-known/openid-configuration", "the-lake"
+    both = {"identity_openid_config_url": url, "identity_openid_client_id": client}
+    assert load_settings(tmp_path, {}, both).identity_openid_claim_name == "policy"
+    for wrong in (
+        {"identity_openid_config_url": url},
+        {"identity_openid_client_id": client},
+        both | {"identity_openid_config_url": "file:///etc/passwd"},
+        both | {"identity_openid_claim_name": ""},
+    ):
+        with pytest.raises(InvalidInputError) as refused:
+            load_settings(tmp_path, {}, wrong)
+        assert refused.value.kind is ErrorKind.INVALID_SETTING
+        assert "identity_openid" in refused.value.message
