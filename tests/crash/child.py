@@ -13,7 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.crash.lakes import BUCKET, put
+from tests.crash.lakes import BUCKET, LAKE_KEY, put
 
 from hosu.kernel.errors import PreconditionFailedError, UnavailableError
 from hosu.objects import writer
@@ -70,7 +70,9 @@ def _churn(store: ObjectStore, name: str, number: int) -> None:
                 if source is None:
                     put(store, key, body_of(seed))
                 else:
-                    store.commit(partial(copy_object, request=CopyRequest(BUCKET, source, BUCKET, key)))
+                    facts = store.keys.facts_of(store.encryption_of(BUCKET))
+                    request = CopyRequest(BUCKET, source, BUCKET, key, encryption=facts)
+                    store.commit(partial(copy_object, request=request))
                 seeds[key] = seed
         except UnavailableError:  # the sweep took the file of an upload for abandoned
             say("refused", number)
@@ -114,7 +116,7 @@ def share(store: ObjectStore, name: str) -> None:
 def main() -> None:
     lake, task, name = sys.argv[1:]
     writer.WAL_PAGES_CHECKPOINT, writer.WAL_PAGES_MAX = 32, 256
-    store = ObjectStore(Path(lake), space_reserve_bytes=0)
+    store = ObjectStore(Path(lake), space_reserve_bytes=0, lake_key=LAKE_KEY)
     say("ready")
     sys.stdin.readline()
     {"churn": churn, "race": race, "count": count, "share": share}[task](store, name)

@@ -14,8 +14,9 @@ import apsw
 
 from hosu.kernel.clock import Clock
 from hosu.kernel.errors import HosuError
+from hosu.kernel.lakekey import LakeKey
 from hosu.kernel.limits import INLINE_BYTES_MAX
-from hosu.objects.blobs import StagedBlob, stage_inline
+from hosu.objects.blobs import StagedBlob
 from hosu.objects.put import PutRequest, put_object
 from hosu.objects.records import NO_CONDITIONS, Conditions, ObjectRecord
 from hosu.objects.store import ObjectStore
@@ -24,6 +25,9 @@ from hosu.testing.faulty_disk import FaultyDisk, SimulatedCrash
 from hosu.testing.lake_check import find_faults
 
 Operation = Callable[[ObjectStore], object]
+
+LAKE_KEY = LakeKey(bytes(range(32)))
+"""From outside; it is there in all lakes, and used in those whose bucket is encrypted."""
 
 SMALL = b"small body"
 LARGE = b"large body " * 2_000
@@ -38,10 +42,11 @@ def md5(body: bytes) -> str:
 
 
 def stage(store: ObjectStore, body: bytes) -> StagedBlob:
-    """Stage a body as the server does: small ones inline, others in a file."""
+    """Stage a body as the server does: small ones inline, others in a file, encrypted where the bucket says so."""
+    encryption = store.encryption_of(BUCKET)
     if len(body) <= INLINE_BYTES_MAX:
-        return stage_inline(body)
-    with store.new_blob() as blob:
+        return store.stage(body, encryption)
+    with store.new_blob(encryption) as blob:
         blob.write(body)
         return store.finish_blob(blob)
 
@@ -59,8 +64,8 @@ def put(
         raise
 
 
-def open_store(disk: FaultyDisk, clock: Clock | None = None) -> ObjectStore:
-    return ObjectStore(disk.root / "lake", disk=disk, clock=clock, space_reserve_bytes=0)
+def open_store(disk: FaultyDisk, clock: Clock | None = None, lake_key: LakeKey | None = LAKE_KEY) -> ObjectStore:
+    return ObjectStore(disk.root / "lake", disk=disk, clock=clock, space_reserve_bytes=0, lake_key=lake_key)
 
 
 def abandon(store: ObjectStore) -> None:
@@ -73,9 +78,9 @@ def abandon(store: ObjectStore) -> None:
 
 
 @contextmanager
-def opened(disk: FaultyDisk, clock: Clock | None = None) -> Iterator[ObjectStore]:
+def opened(disk: FaultyDisk, clock: Clock | None = None, lake_key: LakeKey | None = LAKE_KEY) -> Iterator[ObjectStore]:
     """Open the lake of a disk, and let go of it however the block ends."""
-    store = open_store(disk, clock)
+    store = open_store(disk, clock, lake_key)
     try:
         yield store
     finally:
@@ -94,10 +99,10 @@ class Workshop:
         folder.mkdir()
         return folder
 
-    def prepare(self, *operations: Operation) -> Path:
+    def prepare(self, *operations: Operation, lake_key: LakeKey | None = LAKE_KEY) -> Path:
         """Return a folder with a lake as it is when its process is killed after these operations."""
         with FaultyDisk(self.fresh_folder()) as disk:
-            with opened(disk) as store:
+            with opened(disk, None, lake_key) as store:
                 for operation in operations:
                     operation(store)
                 folder = self.fresh_folder()
@@ -119,11 +124,17 @@ class Workshop:
 
     @contextmanager
     def restarted(
-        self, disk: FaultyDisk, survival: Survival, *, seed: int = 0, clock: Clock | None = None
+        self,
+        disk: FaultyDisk,
+        survival: Survival,
+        *,
+        seed: int = 0,
+        clock: Clock | None = None,
+        lake_key: LakeKey | None = LAKE_KEY,
     ) -> Iterator[ObjectStore]:
         """Open what a power loss leaves of a lake, and hold it to all that its tables and files must agree on."""
         root = self.fresh_folder()
-        with disk.after_restart(root, survival, seed=seed) as after, opened(after, clock) as store:
+        with disk.after_restart(root, survival, seed=seed) as after, opened(after, clock, lake_key) as store:
             assert find_faults(store) == []
             yield store
         shutil.rmtree(root)

@@ -7,9 +7,13 @@ import msgspec
 from tests.crash.lakes import BUCKET, LARGE, SMALL, Operation, put, stage
 
 from hosu.objects import aliases, buckets, multipart
+from hosu.objects.copying import copy_stored
 from hosu.objects.delete import delete_object
-from hosu.objects.put import CopyRequest, copy_object
-from hosu.objects.records import Attributes, Versioning
+from hosu.objects.encryption import DEFAULT_KEY, EncryptionMode, rotation
+from hosu.objects.encryption.defaults import DOCUMENT, BucketEncryption, encode_bucket_encryption
+from hosu.objects.put import CopyRequest, copy_object, set_acl
+from hosu.objects.quota import set_quota
+from hosu.objects.records import Acl, Attributes, Grant, Versioning
 from hosu.objects.store import ObjectStore
 from hosu.objects.sweep import sweep
 
@@ -24,8 +28,30 @@ def create_bucket(store: ObjectStore) -> None:
     store.commit(partial(buckets.create_bucket, name=BUCKET))
 
 
+def limit_bucket(store: ObjectStore) -> None:
+    store.commit(partial(set_quota, name=BUCKET, quota_bytes=1 << 40))
+
+
 def enable_versioning(store: ObjectStore) -> None:
     store.commit(partial(buckets.set_versioning, name=BUCKET, versioning=Versioning.ENABLED))
+
+
+def encrypt_bucket(store: ObjectStore) -> None:
+    document = encode_bucket_encryption(BucketEncryption(EncryptionMode.SSE_S3))
+    store.commit(partial(buckets.set_document, name=BUCKET, kind=DOCUMENT, body=document))
+
+
+def rotate_key(store: ObjectStore) -> None:
+    store.keys.rotate_key(DEFAULT_KEY)
+
+
+def rewrap_blobs(store: ObjectStore) -> None:
+    rotation.rewrap_blobs(store, DEFAULT_KEY)
+
+
+def decrypting(source: str, key: str) -> Operation:
+    request = CopyRequest(BUCKET, source, BUCKET, key)
+    return lambda store: copy_stored(store, BUCKET, source, None, lambda _: request, None)
 
 
 def putting(key: str, body: bytes) -> Operation:
@@ -46,7 +72,14 @@ def _upload_of(store: ObjectStore) -> multipart.Upload:
 
 
 def begin_upload(store: ObjectStore) -> None:
-    store.commit(partial(multipart.create_upload, bucket_name=BUCKET, key="parts", attributes=Attributes()))
+    verb = partial(
+        multipart.create_upload,
+        bucket_name=BUCKET,
+        key="parts",
+        attributes=Attributes(),
+        encryption=store.keys.facts_of(store.encryption_of(BUCKET)),
+    )
+    store.commit(verb)
 
 
 def adding_part(number: int, body: bytes) -> Operation:
@@ -80,6 +113,11 @@ def abort(store: ObjectStore) -> None:
     store.commit(partial(multipart.abort_upload, bucket_name=BUCKET, key="parts", upload_id=upload_id))
 
 
+def share(store: ObjectStore) -> None:
+    acl = Acl("", (Grant("group", "AllUsers", "READ"),))
+    store.commit(partial(set_acl, bucket_name=BUCKET, key="k", version_id=None, acl=acl))
+
+
 def pointing(target: str) -> Operation:
     return lambda store: store.commit(
         partial(aliases.set_alias, bucket_name=BUCKET, prefix="models/current/", target=target)
@@ -99,6 +137,7 @@ def create_lake(_: ObjectStore) -> None:
 
 
 A, B = b"A" * len(LARGE), b"B" * len(LARGE)
+SEGMENTS = b"of several segments " * 8_000
 
 SCENARIOS = [
     Scenario("create bucket", (), create_bucket),
@@ -109,6 +148,28 @@ SCENARIOS = [
     Scenario("overwrite file", (create_bucket, putting("k", A)), putting("k", B)),
     Scenario("versioned put", (create_bucket, enable_versioning, putting("k", A)), putting("k", B)),
     Scenario("copy", (create_bucket, putting("s", LARGE), putting("k", SMALL)), copying("s", "k")),
+    Scenario("encrypted inline put", (create_bucket, encrypt_bucket), putting("k", SMALL)),
+    Scenario("encrypted file put", (create_bucket, encrypt_bucket, putting("k", SMALL)), putting("k", SEGMENTS)),
+    Scenario(
+        "encrypted put of stored bytes",
+        (create_bucket, encrypt_bucket, putting("twin", SEGMENTS)),
+        putting("k", SEGMENTS),
+    ),
+    Scenario("copy under another key", (create_bucket, encrypt_bucket, putting("s", SEGMENTS)), decrypting("s", "k")),
+    Scenario(
+        "complete encrypted multipart",
+        (create_bucket, encrypt_bucket, begin_upload, adding_part(1, SEGMENTS), adding_part(2, SMALL)),
+        complete,
+    ),
+    Scenario("rotate a key", (create_bucket, encrypt_bucket, putting("k", LARGE)), rotate_key),
+    Scenario(
+        "wrap blobs again",
+        (create_bucket, encrypt_bucket, putting("k", SMALL), putting("l", SEGMENTS), rotate_key),
+        rewrap_blobs,
+    ),
+    Scenario("share an object", (create_bucket, putting("k", LARGE)), share),
+    Scenario("set a quota", (create_bucket, putting("k", LARGE)), limit_bucket),
+    Scenario("put under a quota", (create_bucket, limit_bucket, putting("k", A)), putting("k", B)),
     Scenario("delete", (create_bucket, putting("k", LARGE)), deleting("k")),
     Scenario("delete behind a marker", (create_bucket, enable_versioning, putting("k", LARGE)), deleting("k")),
     Scenario(

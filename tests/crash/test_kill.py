@@ -5,10 +5,11 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from tests.crash.child import body_of
 from tests.crash.children import Child
-from tests.crash.lakes import BUCKET
-from tests.crash.scenarios import create_bucket
+from tests.crash.lakes import BUCKET, LAKE_KEY, Operation
+from tests.crash.scenarios import create_bucket, encrypt_bucket
 
 from hosu.objects.listing import ListRequest, list_objects
 from hosu.objects.read import find_with_blob
@@ -20,14 +21,19 @@ ROUNDS = 100 if os.environ.get("HOSU_NIGHTLY") == "1" else 16
 RUN_SECONDS = (0.03, 0.5)
 
 
-def test_acknowledged_writes_survive_kill_and_others_are_whole_or_absent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setup", [(create_bucket,), (create_bucket, encrypt_bucket)], ids=["plain", "encrypted"])
+def test_acknowledged_writes_survive_kill_and_others_are_whole_or_absent(
+    tmp_path: Path, setup: tuple[Operation, ...]
+) -> None:
     chance = random.Random(os.environ.get("HOSU_SEED", "kill"))
     lake = tmp_path / "lake"
-    with ObjectStore(lake, space_reserve_bytes=0) as store:
-        create_bucket(store)
+    with ObjectStore(lake, space_reserve_bytes=0, lake_key=LAKE_KEY) as store:
+        for operation in setup:
+            operation(store)
     expected: dict[str, str | None] = {}
     acknowledged = 0
-    for turn in range(ROUNDS):
+    rounds = ROUNDS // len(setup)
+    for turn in range(rounds):
         child = Child(lake, "churn", f"round{turn}")
         child.start()
         time.sleep(chance.uniform(*RUN_SECONDS))
@@ -41,12 +47,12 @@ def test_acknowledged_writes_survive_kill_and_others_are_whole_or_absent(tmp_pat
                 expected[key] = seed
                 acknowledged += 1
         check(lake, expected, dict(pending.values()))
-    assert acknowledged > ROUNDS, "the children were killed before they did anything"
+    assert acknowledged > rounds, "the children were killed before they did anything"
 
 
 def check(lake: Path, expected: dict[str, str | None], in_flight: dict[str, str | None]) -> None:
     """Hold the lake to what was acknowledged, and take over what became of the writes that were not."""
-    with ObjectStore(lake, space_reserve_bytes=0) as store:
+    with ObjectStore(lake, space_reserve_bytes=0, lake_key=LAKE_KEY) as store:
         assert find_faults(store) == []
         view = store.view()
         found: dict[str, bytes] = {}

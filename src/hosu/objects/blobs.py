@@ -19,7 +19,8 @@ from blake3 import blake3
 from hosu.kernel.disk import Disk
 from hosu.kernel.errors import CorruptError, ErrorKind, UnavailableError
 from hosu.kernel.limits import WRITE_BYTES
-from hosu.objects.records import BlobKind
+from hosu.objects.encryption.sealing import stored_size
+from hosu.objects.records import BlobKind, EncryptionFacts
 
 IDS_PER_DIRECTORY = 4096
 VERIFIED_MS_MAX = 24 * 3600 * 1000
@@ -42,9 +43,19 @@ class StagedBlob(msgspec.Struct, frozen=True, gc=False):
     id: int = 0
     inode: int = 0
     ctime_ns: int = 0
+    sealed: bytes | None = None
+    """Of an encrypted body: how to open it, as its row keeps it. `digest` and `body` are of the stored bytes then."""
+
+    content_hash: bytes | None = None
+    """Of an encrypted file whose key is the lake's: what equal bytes under the same key have in common."""
+
+    encryption: EncryptionFacts | None = None
+    """What the record says of it; also of an empty body, which has nothing to encrypt."""
 
 
-BLOB_COLUMNS = "id, kind, is_corrupt, size_bytes, hash, verified_ms, inode, ctime_ns, body"
+BLOB_COLUMNS = "id, kind, is_corrupt, size_bytes, hash, verified_ms, inode, ctime_ns, sealed, body"
+FILE_COLUMNS = BLOB_COLUMNS.removesuffix("body") + "NULL"
+"""The same of a file, which has no bytes in the database."""
 
 
 class BlobRow(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +69,13 @@ class BlobRow(msgspec.Struct, frozen=True, gc=False):
     verified_ms: int
     inode: int
     ctime_ns: int
+    sealed: bytes | None
     body: bytes | None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that the blob takes where it is stored."""
+        return self.size_bytes if self.sealed is None else stored_size(self.size_bytes)
 
 
 def stage_inline(body: bytes) -> StagedBlob:
@@ -96,6 +113,10 @@ class BlobWriter:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append data, in calls that this kind of disk takes fastest."""
+        self._append(data)
+        self.size_bytes += len(data)
+
+    def _append(self, data: bytes | bytearray | memoryview) -> None:
         self._hash.update(data)
         try:
             if len(data) <= WRITE_BYTES:
@@ -106,7 +127,6 @@ class BlobWriter:
                     self._files.disk.write(self._descriptor, view[start : start + WRITE_BYTES])
         except OSError as error:
             raise disk_error(error) from error
-        self.size_bytes += len(data)
 
     def finish(self) -> StagedBlob:
         """Sync the bytes and return what a record needs. The directory is synced by the commit that adds the record."""
@@ -146,7 +166,12 @@ class OpenBlob:
         self.descriptor = descriptor
 
     def is_verified(self, now_ms: int) -> bool:
-        """Whether the bytes matched their hash lately and the file is unchanged since."""
+        """Whether the bytes matched their hash lately and the file is unchanged since.
+
+        Of an encrypted blob it is enough that its size is right: each segment proves itself when it is opened.
+        """
+        if self.row.sealed is not None:
+            return os.fstat(self.descriptor).st_size == self.row.stored_bytes
         return self._files.is_verified(self.row, os.fstat(self.descriptor), now_ms)
 
     def verify(self) -> tuple[int, int]:
@@ -159,10 +184,10 @@ class OpenBlob:
                 offset += len(piece)
         except OSError as error:
             raise disk_error(error) from error
-        if offset != self.row.size_bytes or digest.digest() != self.row.digest:
+        if offset != self.row.stored_bytes or digest.digest() != self.row.digest:
             raise CorruptError(
                 ErrorKind.CORRUPT_BLOB,
-                f"blob {self.row.id} no longer matches its hash: {offset} bytes read of {self.row.size_bytes}",
+                f"blob {self.row.id} no longer matches its hash: {offset} bytes read of {self.row.stored_bytes}",
                 blob_id=self.row.id,
             )
         return facts.st_ino, facts.st_ctime_ns
@@ -197,14 +222,14 @@ class BlobFiles:
         """Return where the blob's file is."""
         return self.root / f"{blob_id // IDS_PER_DIRECTORY:08x}" / f"{blob_id:012x}"
 
-    def new_blob(self) -> BlobWriter:
-        """Open a new blob for writing."""
+    def new_id(self) -> int:
+        """Return an id that no blob has had, for a new file."""
         with self._lock:
             if self._next_id == self._end_id or self.path(self._next_id).parent in self._failed_directories:
                 self._next_id, self._end_id = self._reserve()
             blob_id = self._next_id
             self._next_id += 1
-        return BlobWriter(self, blob_id)
+        return blob_id
 
     def create(self, path: Path) -> int:
         """Create a blob's file; its directory may have been removed while it was empty."""
@@ -261,8 +286,12 @@ class BlobFiles:
 
     def open(self, row: BlobRow) -> OpenBlob:
         """Open a file blob for reading; raises `CorruptError` when the file is missing."""
+        return OpenBlob(self, row, self.open_descriptor(row))
+
+    def open_descriptor(self, row: BlobRow) -> int:
+        """Return a descriptor of a blob's file; raises `CorruptError` when the file is missing."""
         try:
-            return OpenBlob(self, row, self.disk.open_read(self.path(row.id)))
+            return self.disk.open_read(self.path(row.id))
         except FileNotFoundError as error:
             raise CorruptError(ErrorKind.CORRUPT_BLOB, f"blob {row.id} has lost its file", blob_id=row.id) from error
         except OSError as error:
@@ -270,7 +299,7 @@ class BlobFiles:
 
     def is_verified(self, row: BlobRow, facts: os.stat_result, now_ms: int) -> bool:
         """Whether the file's bytes matched their hash lately, and these facts say that it is unchanged since."""
-        if facts.st_size != row.size_bytes:
+        if facts.st_size != row.stored_bytes:
             return False
         verified_ms, inode, ctime_ns = self._verified.get(row.id) or (row.verified_ms, row.inode, row.ctime_ns)
         is_unchanged = facts.st_ino == inode and facts.st_ctime_ns == ctime_ns

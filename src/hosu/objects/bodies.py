@@ -10,7 +10,8 @@ from typing import Self
 from hosu.kernel.errors import CorruptError, ErrorKind, PreconditionFailedError, UnavailableError
 from hosu.kernel.fileio import Data, RangeReader
 from hosu.kernel.limits import GIB, INLINE_BYTES_MAX, KIB, MIB, WRITE_BYTES
-from hosu.objects.blobs import BlobRow, BlobWriter, OpenBlob, StagedBlob, disk_error, stage_inline
+from hosu.objects.blobs import BlobRow, BlobWriter, OpenBlob, StagedBlob, disk_error
+from hosu.objects.encryption.modes import Encryption
 from hosu.objects.put import PutRequest, put_object
 from hosu.objects.read import Piece, blob_row, find, find_with_blob, pieces
 from hosu.objects.records import BlobKind, ObjectRecord
@@ -35,8 +36,9 @@ class BodyWriter:
     Either `finish` it or `abort` it; as a context it aborts what was not finished.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, encryption: Encryption | None = None) -> None:
         self._store = store
+        self._encryption = encryption
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._buffer = bytearray()
         self._blob: BlobWriter | None = None
@@ -65,7 +67,7 @@ class BodyWriter:
         if self._blob is None and len(self._buffer) <= INLINE_BYTES_MAX:
             self._store.check_space()
             self._md5.update(self._buffer)
-            return stage_inline(bytes(self._buffer)), self._md5.hexdigest()
+            return self._store.stage(bytes(self._buffer), self._encryption), self._md5.hexdigest()
         self._spill_buffer()
         assert self._blob is not None
         staged = self._store.finish_blob(self._blob)
@@ -85,7 +87,7 @@ class BodyWriter:
 
     def _spill(self, view: memoryview) -> None:
         if self._blob is None:
-            self._blob = self._store.new_blob()
+            self._blob = self._store.new_blob(self._encryption)
         if len(view) < PARALLEL_BYTES_MIN:
             self._md5.update(view)
             self._blob.write(view)
@@ -126,19 +128,20 @@ class StoredBody:
     opened as they are read: once the sweep has taken them, `PreconditionFailedError` says that the version is gone.
     """
 
-    def __init__(self, store: ObjectStore, key: str, blob: BlobRow | None) -> None:
+    def __init__(self, store: ObjectStore, key: str, blob: BlobRow | None, customer_key: bytes = b"") -> None:
         self.size_bytes = 0 if blob is None else blob.size_bytes
         self._store = store
         self._key = key
         self._blob = blob
+        self._customer_key = customer_key
         self._inline = b""
         self._held: OpenBlob | None = None
         if blob is None:
             return
         if blob.kind == BlobKind.INLINE:
-            self._inline = store.inline_bytes(blob)
+            self._inline = store.inline_bytes(blob, customer_key)
         elif blob.kind == BlobKind.FILE:
-            self._held = store.open_verified(blob)
+            self._held = store.open_verified(blob, customer_key)
 
     def __enter__(self) -> Self:
         return self
@@ -193,9 +196,9 @@ class StoredBody:
     def _read_piece(self, piece: Piece, chunk_bytes: int) -> Iterator[bytes]:
         end = piece.start + piece.size_bytes
         if piece.blob.kind == BlobKind.INLINE:
-            yield self._store.inline_bytes(piece.blob)[piece.start : end]
+            yield self._store.inline_bytes(piece.blob, self._customer_key)[piece.start : end]
             return
-        opened = self._store.open_verified(piece.blob)
+        opened = self._store.open_verified(piece.blob, self._customer_key)
         try:
             yield from _read_file(opened, piece.start, end, chunk_bytes)
         finally:
@@ -213,9 +216,12 @@ def _read_file(opened: OpenBlob, start: int, end: int, chunk_bytes: int) -> Iter
 
 
 def open_body(
-    store: ObjectStore, bucket: str, key: str, version_id: str | None = None
+    store: ObjectStore, bucket: str, key: str, version_id: str | None = None, *, customer_key: bytes = b""
 ) -> tuple[ObjectRecord, StoredBody]:
-    """Return the current object of a key, or one version of it, with its bytes; looks through aliases."""
+    """Return the current object of a key, or one version of it, with its bytes; looks through aliases.
+
+    Raises InvalidInputError CUSTOMER_KEY_REQUIRED or CUSTOMER_KEY_WRONG when only its writer's key opens it.
+    """
     view = store.view()
     if version_id is None:
         record, blob = find_with_blob(view, bucket, key)
@@ -223,7 +229,7 @@ def open_body(
         with view.snapshot():
             record = find(view, bucket, key, version_id)
             blob = None if record.blob_id is None else blob_row(view, record.blob_id)
-    return record, StoredBody(store, key, blob)
+    return record, StoredBody(store, key, blob, customer_key)
 
 
 class BodyReader(RangeReader):

@@ -7,12 +7,14 @@ from hosu.objects.transaction import Tx
 from hosu.objects.views import BUCKET_COLUMNS, View, bucket_from_row
 
 
-def create_bucket(tx: Tx, name: str, *, region: str = "", actor: str = "") -> Bucket:
-    """Create an empty bucket; raises `ConflictError` when the name is taken."""
+def create_bucket(tx: Tx, name: str, *, region: str = "", owner: str = "", actor: str = "") -> Bucket:
+    """Create an empty bucket that belongs to a user, or to root; raises `ConflictError` when the name is taken."""
     check_bucket_name(name)
     if tx.value("SELECT 1 FROM bucket WHERE name = ?", (name,)):
         raise ConflictError(ErrorKind.BUCKET_EXISTS, f"bucket {name!r} exists already", bucket=name)
-    tx.run("INSERT INTO bucket VALUES (NULL, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0)", (name, tx.now_ms, region))
+    tx.run(
+        "INSERT INTO bucket VALUES (NULL, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?)", (name, tx.now_ms, region, owner)
+    )
     tx.record_event(tx.next_seq(), "BucketCreated", name, "", "", 0, "", actor)
     return tx.bucket(name)
 
@@ -56,8 +58,8 @@ def set_versioning(tx: Tx, name: str, versioning: Versioning, *, actor: str = ""
     tx.record_event(tx.next_seq(), "BucketVersioning", name, "", "", 0, versioning.name.lower(), actor)
 
 
-ACCESS_DOCUMENTS = frozenset({"acl", "ownership", "policy", "public-access-block"})
-"""Documents of a bucket that decide about access."""
+ACCESS_DOCUMENTS = frozenset({"acl", "encryption", "ownership", "policy", "public-access-block"})
+"""Documents of a bucket that every process remembers until they change: about access, and about encryption."""
 
 
 def get_document(view: View, name: str, kind: str) -> str | None:

@@ -128,7 +128,7 @@ class ObjectFileIO(FileIO):
         elif if_match is not None:
             conditions = Conditions(if_match=if_match)
         self.check(key)
-        with BodyWriter(self._store) as body:
+        with self._writer() as body:
             body.write(view)
             return self.publish(key, body, conditions)
 
@@ -154,7 +154,10 @@ class ObjectFileIO(FileIO):
 
     def _open_write(self, key: str) -> FileWriter:
         self.check(key)
-        return _ObjectWriter(self, key, BodyWriter(self._store))
+        return _ObjectWriter(self, key, self._writer())
+
+    def _writer(self) -> BodyWriter:
+        return BodyWriter(self._store, self._store.encryption_of(self.bucket))
 
     def _list(self, prefix: str, after: str, delimiter: str) -> Iterator[FileStat | Prefix]:
         within, begin = self.prefix + prefix, self.prefix + after

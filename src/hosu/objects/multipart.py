@@ -14,13 +14,18 @@ from hosu.kernel.errors import ErrorKind, InvalidInputError, NotFoundError
 from hosu.kernel.limits import PART_BYTES_MIN, PART_NUMBER_MAX, TAGS_PER_OBJECT_MAX
 from hosu.objects.blobs import StagedBlob
 from hosu.objects.names import check_attributes, check_key, check_tags
+from hosu.objects.put import encrypted_as, is_same_key
+from hosu.objects.quota import check_part_fits
 from hosu.objects.read import blob_row, pieces
 from hosu.objects.records import (
     NO_CONDITIONS,
     STANDARD,
     Attributes,
     BlobKind,
+    Bucket,
     Conditions,
+    EncryptionFacts,
+    EncryptionMode,
     ObjectRecord,
     decode_attributes,
     encode_attributes,
@@ -81,8 +86,9 @@ def create_upload(
     storage_class: str = STANDARD,
     checksum_algorithm: str | None = None,
     checksum_type: str | None = None,
+    encryption: EncryptionFacts | None = None,
 ) -> Upload:
-    """Begin an upload in parts."""
+    """Begin an upload in parts, each of which is to be encrypted as `encryption` says."""
     check_key(key)
     check_attributes(attributes)
     check_tags(attributes.tags, TAGS_PER_OBJECT_MAX)
@@ -94,7 +100,7 @@ def create_upload(
         "INSERT INTO upload VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             number, bucket.id, key, upload_id, tx.now_ms, storage_class, checksum_algorithm, checksum_type,
-            encode_attributes(attributes),
+            encode_attributes(encrypted_as(attributes, encryption)),
         ),
     )  # fmt: skip
     return get_upload(tx, bucket_name, key, upload_id)
@@ -137,7 +143,11 @@ def add_part(
     """Store a staged body as a part, in place of one with the same number."""
     upload = get_upload(tx, bucket_name, key, upload_id)
     check_part_number(number)
-    return _set_part(tx, upload, Part(number, body.size_bytes, etag, tx.now_ms, tx.add_blob(body), checksum_value))
+    _check_part_encryption(upload, body.encryption)
+    bucket = tx.bucket(bucket_name)
+    check_part_fits(tx, bucket, upload.id, number, body.size_bytes)
+    part = Part(number, body.size_bytes, etag, tx.now_ms, tx.add_blob(body), checksum_value)
+    return _set_part(tx, bucket, upload, part)
 
 
 def add_part_by_reference(
@@ -156,6 +166,9 @@ def add_part_by_reference(
     """Make bytes start to end of a stored object a part, without copying them. etag and checksum are of that range."""
     upload = get_upload(tx, bucket_name, key, upload_id)
     check_part_number(number)
+    _check_part_encryption(upload, source.attributes.encryption)
+    bucket = tx.bucket(bucket_name)
+    check_part_fits(tx, bucket, upload.id, number, end - start)
     blob_id = None
     if source.blob_id is not None and end > start:
         source_blob = blob_row(tx, source.blob_id)
@@ -164,7 +177,20 @@ def add_part_by_reference(
         else:
             blob_id = tx.add_composed(end - start)
             _add_segments(tx, blob_id, 0, number, source.blob_id, start, end, None)
-    return _set_part(tx, upload, Part(number, end - start, etag, tx.now_ms, blob_id, checksum_value))
+    return _set_part(tx, bucket, upload, Part(number, end - start, etag, tx.now_ms, blob_id, checksum_value))
+
+
+def _check_part_encryption(upload: Upload, encryption: EncryptionFacts | None) -> None:
+    """Refuse a part under another key than the upload's: what it completes is opened by one."""
+    expected = upload.attributes.encryption
+    if is_same_key(expected, encryption):
+        return
+    if expected is not None and expected.mode == EncryptionMode.SSE_C:
+        kind = ErrorKind.CUSTOMER_KEY_WRONG if encryption is not None else ErrorKind.CUSTOMER_KEY_REQUIRED
+        raise InvalidInputError(kind, "each part needs the key that the upload was begun with (SSE-C)")
+    raise InvalidInputError(
+        ErrorKind.PART_INVALID, "the part is not encrypted as the upload was begun: leave its encryption to the upload"
+    )
 
 
 def list_parts(view: View, upload: Upload, *, after: int = 0, limit: int = -1) -> list[Part]:
@@ -180,9 +206,10 @@ def list_parts(view: View, upload: Upload, *, after: int = 0, limit: int = -1) -
 def abort_upload(tx: Tx, bucket_name: str, key: str, upload_id: str) -> None:
     """End an upload and give back the space of its parts."""
     upload = get_upload(tx, bucket_name, key, upload_id)
-    for part in list_parts(tx, upload):
+    parts = list_parts(tx, upload)
+    for part in parts:
         tx.drop_reference(part.blob_id)
-    _forget(tx, upload)
+    _forget(tx, tx.bucket(bucket_name), upload, parts)
 
 
 class CompleteRequest(msgspec.Struct, frozen=True):
@@ -268,7 +295,7 @@ def complete_upload(tx: Tx, request: CompleteRequest) -> ObjectRecord:
         attributes_json=upload.attributes_json,
     )
     record = install(tx, bucket, request.key, draft, event="ObjectCreated:CompleteMultipartUpload", actor=request.actor)
-    _forget(tx, upload)
+    _forget(tx, bucket, upload, stored)
     tx.run("DELETE FROM completed_upload WHERE completed_ms < ?", (tx.now_ms - COMPLETED_MS_MAX,))
     tx.run(
         "INSERT INTO completed_upload VALUES (?, ?, ?, ?, ?, ?)",
@@ -327,10 +354,11 @@ def list_uploads(
     return page
 
 
-def _set_part(tx: Tx, upload: Upload, part: Part) -> Part:
-    before = tx.row("SELECT blob_id FROM part WHERE upload = ? AND number = ?", (upload.id, part.number))
+def _set_part(tx: Tx, bucket: Bucket, upload: Upload, part: Part) -> Part:
+    before = tx.row("SELECT blob_id, size_bytes FROM part WHERE upload = ? AND number = ?", (upload.id, part.number))
     if before is not None:
         tx.drop_reference(before[0])
+    tx.count(bucket.id, part_bytes=part.size_bytes - (0 if before is None else before[1]))
     tx.run(
         "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?, ?, ?)",
         (upload.id, part.number, part.size_bytes, part.etag, part.modified_ms, part.blob_id, part.checksum_value),
@@ -354,7 +382,8 @@ def _add_segments(
         offset += piece.size_bytes
 
 
-def _forget(tx: Tx, upload: Upload) -> None:
+def _forget(tx: Tx, bucket: Bucket, upload: Upload, parts: list[Part]) -> None:
+    tx.count(bucket.id, part_bytes=-sum(part.size_bytes for part in parts))
     tx.run("DELETE FROM part WHERE upload = ?", (upload.id,))
     tx.run("DELETE FROM upload WHERE id = ?", (upload.id,))
 

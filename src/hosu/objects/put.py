@@ -2,16 +2,22 @@
 
 import msgspec
 
+from hosu.kernel.errors import ConflictError, ErrorKind
 from hosu.kernel.limits import TAGS_PER_OBJECT_MAX
 from hosu.objects.blobs import StagedBlob
 from hosu.objects.names import check_attributes, check_key, check_tags
+from hosu.objects.quota import check_object_fits
 from hosu.objects.read import find
 from hosu.objects.records import (
     NO_CONDITIONS,
     STANDARD,
+    Acl,
     Attributes,
+    Bucket,
     Checksum,
+    ChecksumType,
     Conditions,
+    EncryptionFacts,
     ObjectRecord,
     decode_attributes,
     encode_attributes,
@@ -43,6 +49,13 @@ def check_put(key: str, attributes: Attributes) -> None:
         check_tags(attributes.tags, TAGS_PER_OBJECT_MAX)
 
 
+def encrypted_as(attributes: Attributes, encryption: EncryptionFacts | None) -> Attributes:
+    """Return attributes that say how the object is encrypted; only the engine knows, whatever the caller's say."""
+    if attributes.encryption == encryption:
+        return attributes
+    return msgspec.structs.replace(attributes, encryption=encryption)
+
+
 def put_object(tx: Tx, request: PutRequest) -> ObjectRecord:
     """Store a staged body under its key. The bytes are safe before this runs; the record makes them visible."""
     check_put(request.key, request.attributes)
@@ -50,6 +63,7 @@ def put_object(tx: Tx, request: PutRequest) -> ObjectRecord:
     check_writable(tx, bucket, request.key)
     if request.conditions is not NO_CONDITIONS:
         check_conditions(current(tx, bucket.id, request.key), request.conditions, request.key)
+    check_object_fits(tx, bucket, request.key, request.body.size_bytes)
     checksum = request.checksum
     draft = Draft(
         size_bytes=request.body.size_bytes,
@@ -60,15 +74,24 @@ def put_object(tx: Tx, request: PutRequest) -> ObjectRecord:
         checksum_type=checksum.type if checksum else None,
         checksum_value=checksum.value if checksum else None,
         part_count=0,
-        attributes_json=encode_attributes(request.attributes),
+        attributes_json=encode_attributes(encrypted_as(request.attributes, request.body.encryption)),
     )
     return install(tx, bucket, request.key, draft, event=request.event, actor=request.actor)
+
+
+class Reencrypted(msgspec.Struct, frozen=True):
+    """The bytes of a copy's source, staged again under another key. `etag` is their hex MD5."""
+
+    body: StagedBlob
+    etag: str
 
 
 class CopyRequest(msgspec.Struct, frozen=True):
     """A server-side copy: a new record that refers to the source's bytes.
 
-    `attributes`, `tags`, `checksum` and `storage_class` replace the source's where they are given.
+    `encryption` is what the copy is encrypted with: the same key as the source, or `reencrypted` holds the bytes.
+
+    `attributes`, `tags`, `checksum` and `storage_class` replace the source's where they are given; `acl` always does.
     `source_seq` is the order of the source version the caller has checked its conditions against.
     """
 
@@ -82,8 +105,21 @@ class CopyRequest(msgspec.Struct, frozen=True):
     tags: dict[str, str] | None = None
     checksum: Checksum | None = None
     storage_class: str = STANDARD
+    acl: Acl | None = None
+    encryption: EncryptionFacts | None = None
+    reencrypted: Reencrypted | None = None
     conditions: Conditions = NO_CONDITIONS
     actor: str = ""
+
+
+def is_same_key(source: EncryptionFacts | None, target: EncryptionFacts | None) -> bool:
+    """Whether bytes that are encrypted as the source may stand as they are for what is encrypted as the target.
+
+    Of a client's key the caller has checked that the client has it.
+    """
+    if source is None or target is None:
+        return source is target
+    return (source.key_name, source.customer_key_md5) == (target.key_name, target.customer_key_md5)
 
 
 class CopyOutcome(msgspec.Struct, frozen=True):
@@ -100,25 +136,34 @@ def copy_object(tx: Tx, request: CopyRequest) -> CopyOutcome:
     if request.source_seq is not None and source.seq != request.source_seq:
         return CopyOutcome(source, None, is_stale=True)
     attributes = source.attributes if request.attributes is None else request.attributes
-    if request.tags is not None or request.attributes is not None:
-        tags = source.attributes.tags if request.tags is None else request.tags
-        attributes = msgspec.structs.replace(attributes, tags=tags)
+    tags = source.attributes.tags if request.tags is None else request.tags
+    again = request.reencrypted
+    encryption = request.encryption if again is None else again.body.encryption
+    if again is None and not is_same_key(source.attributes.encryption, encryption):
+        raise ConflictError(
+            ErrorKind.UNSUPPORTED, f"{request.source_key!r} is encrypted with another key: read it, and write it again"
+        )
+    attributes = msgspec.structs.replace(attributes, tags=tags, acl=request.acl, encryption=encryption)
     check_put(request.key, attributes)
     bucket = tx.bucket(request.bucket)
     check_writable(tx, bucket, request.key)
     check_conditions(current(tx, bucket.id, request.key), request.conditions, request.key)
+    check_object_fits(tx, bucket, request.key, source.size_bytes)
     checksum = request.checksum or source.checksum
-    tx.add_reference(source.blob_id)
+    if again is None:
+        tx.add_reference(source.blob_id)
+    elif request.checksum is None and checksum is not None and checksum.type != ChecksumType.FULL_OBJECT:
+        checksum = None  # of parts, which the copy does not have
     draft = Draft(
         size_bytes=source.size_bytes,
-        etag=source.etag,
-        blob_id=source.blob_id,
+        etag=source.etag if again is None else again.etag,
+        blob_id=source.blob_id if again is None else tx.add_blob(again.body),
         storage_class=request.storage_class,
         checksum_algorithm=checksum.algorithm if checksum else None,
         checksum_type=checksum.type if checksum else None,
         checksum_value=checksum.value if checksum else None,
         # The parts keep their checksums in the source's algorithm: an object with another one is no longer in parts.
-        part_count=source.part_count if request.checksum is None else 0,
+        part_count=source.part_count if request.checksum is None and again is None else 0,
         attributes_json=encode_attributes(attributes),
     )
     record = install(tx, bucket, request.key, draft, event="ObjectCreated:Copy", actor=request.actor)
@@ -134,11 +179,30 @@ def set_tags(
     check_writable(tx, bucket, key)
     record = find(tx, bucket_name, key, version_id)
     attributes = msgspec.structs.replace(decode_attributes(record.attributes_json), tags=tags)
-    table = "object" if record.is_latest else "version"
-    tx.run(
-        f"UPDATE {table} SET attributes = ? WHERE bucket_id = ? AND key = ? AND seq = ?",
-        (encode_attributes(attributes), bucket.id, key, record.seq),
-    )
+    _rewrite_attributes(tx, bucket, record, attributes)
     event = "ObjectTagging:Put" if tags else "ObjectTagging:Delete"
     tx.record_event(tx.next_seq(), event, bucket_name, key, record.version_id, record.size_bytes, record.etag, actor)
     return record
+
+
+def set_acl(
+    tx: Tx, bucket_name: str, key: str, version_id: str | None, acl: Acl | None, *, actor: str = ""
+) -> ObjectRecord:
+    """Replace the ACL of an object, or of one version; the version stays the same one."""
+    bucket = tx.bucket(bucket_name)
+    check_writable(tx, bucket, key)
+    record = find(tx, bucket_name, key, version_id)
+    attributes = msgspec.structs.replace(decode_attributes(record.attributes_json), acl=acl)
+    _rewrite_attributes(tx, bucket, record, attributes)
+    tx.record_event(
+        tx.next_seq(), "ObjectAcl:Put", bucket_name, key, record.version_id, record.size_bytes, record.etag, actor
+    )
+    return record
+
+
+def _rewrite_attributes(tx: Tx, bucket: Bucket, record: ObjectRecord, attributes: Attributes) -> None:
+    table = "object" if record.is_latest else "version"
+    tx.run(
+        f"UPDATE {table} SET attributes = ? WHERE bucket_id = ? AND key = ? AND seq = ?",
+        (encode_attributes(attributes), bucket.id, record.key, record.seq),
+    )

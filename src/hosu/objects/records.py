@@ -41,27 +41,75 @@ class Checksum(msgspec.Struct, frozen=True):
     value: str
 
 
+class Grant(msgspec.Struct, frozen=True, array_like=True):
+    """One line of an ACL: a permission of S3's for a user (empty for root), or for a group of S3's."""
+
+    kind: str
+    """`user` or `group`."""
+
+    name: str
+    permission: str
+
+
+class Acl(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who an object or bucket belongs to (a user; empty for root), and whom its ACL lets in."""
+
+    owner: str = ""
+    grants: tuple[Grant, ...] = ()
+
+
+class EncryptionMode(StrEnum):
+    """Who holds the key of an encrypted object: the lake, the lake under a name of the client's, or the client."""
+
+    SSE_S3 = "AES256"
+    SSE_KMS = "aws:kms"
+    SSE_C = "customer"
+
+
+class EncryptionFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an object is encrypted. `customer_key_md5` is in base64, only with SSE_C, and names the key."""
+
+    mode: EncryptionMode
+    key_name: str = ""
+    customer_key_md5: str = ""
+    context: str = ""
+    bucket_key: bool = False
+
+
 class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a client attached to an object. Header names are lower case; metadata names lack the `x-amz-meta-`.
 
     All values are text. `latin_1` names the headers (metadata with its `x-amz-meta-`) whose values came as Latin-1
-    instead of UTF-8: they go out again as the bytes they came in.
+    instead of UTF-8: they go out again as the bytes they came in. `encryption` is set by the engine.
     """
 
     headers: dict[str, str] = {}
     metadata: dict[str, str] = {}
     tags: dict[str, str] = {}
     latin_1: tuple[str, ...] = ()
+    encryption: EncryptionFacts | None = None
+
+    acl: Acl | None = None
+    """None for an object that belongs to its bucket's owner alone."""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a bucket holds, exact at the moment of reading. `version_*` leave out current objects."""
+    """What a bucket holds, exact at the moment of reading.
+
+    `version_*` leave out current objects; `part_bytes` are those of uploads in progress.
+    """
 
     object_count: int
     object_bytes: int
     version_count: int
     version_bytes: int
     marker_count: int
+    part_bytes: int = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """All bytes that count towards a quota: objects, old versions, and parts of uploads in progress."""
+        return self.object_bytes + self.version_bytes + self.part_bytes
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -74,6 +122,11 @@ class Bucket(msgspec.Struct, frozen=True):
     versioning: Versioning
     alias_count: int
     usage: Usage
+    quota_bytes: int = 0
+    """Most bytes the bucket may hold; 0 is no limit."""
+
+    owner: str = ""
+    """The user who made it; empty for root."""
 
 
 class ObjectRecord(msgspec.Struct, frozen=True, gc=False):

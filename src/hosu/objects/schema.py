@@ -43,7 +43,10 @@ CREATE TABLE IF NOT EXISTS bucket (
   object_bytes INTEGER NOT NULL,
   version_count INTEGER NOT NULL,  -- versions that are not current, markers left out
   version_bytes INTEGER NOT NULL,
-  marker_count INTEGER NOT NULL
+  marker_count INTEGER NOT NULL,
+  part_bytes INTEGER NOT NULL,     -- of uploads in progress
+  quota_bytes INTEGER NOT NULL,    -- 0 is no limit
+  owner TEXT NOT NULL              -- the user who made it; '' is root
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS bucket_document (
@@ -73,14 +76,17 @@ CREATE TABLE IF NOT EXISTS blob (
   kind INTEGER NOT NULL,           -- 0 inline, 1 file, 2 composed of segments
   is_corrupt INTEGER NOT NULL,
   refs INTEGER NOT NULL,
-  size_bytes INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,     -- before encryption
   hash BLOB,                       -- BLAKE3 of the bytes; NULL for a composed blob
   verified_ms INTEGER NOT NULL,    -- when the bytes last matched the hash …
   inode INTEGER NOT NULL,          -- … in the file with this inode …
   ctime_ns INTEGER NOT NULL,       -- … and this change time
+  sealed BLOB,                     -- how to open an encrypted blob; hash is of the stored bytes then
+  content_hash BLOB,               -- keyed hash of an encrypted file's bytes; equal only under the same key
   body BLOB                        -- the bytes of an inline blob
 ) STRICT;
 CREATE INDEX IF NOT EXISTS blob_by_hash ON blob (hash) WHERE kind = 1 AND is_corrupt = 0;
+CREATE INDEX IF NOT EXISTS blob_by_content_hash ON blob (content_hash) WHERE content_hash IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS segment (
   blob_id INTEGER NOT NULL,        -- the composed blob
@@ -163,6 +169,20 @@ CREATE TABLE IF NOT EXISTS event (
   etag TEXT NOT NULL,
   actor TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE IF NOT EXISTS audit_outbox (
+  id INTEGER PRIMARY KEY,          -- never given twice: readers of the log drop repeats by it
+  body BLOB NOT NULL               -- a line of the audit log, JSON, without its id
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS named_key (
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,        -- the newest one seals, every one opens
+  wrapped BLOB NOT NULL,           -- the key, sealed by the lake key …
+  lake_key TEXT NOT NULL,          -- … with this fingerprint
+  created_ms INTEGER NOT NULL,
+  PRIMARY KEY (name, version)
+) WITHOUT ROWID, STRICT;
 
 CREATE TABLE IF NOT EXISTS subscription (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 """

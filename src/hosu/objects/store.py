@@ -17,14 +17,32 @@ from blake3 import blake3
 from hosu.kernel.clock import Clock, SystemClock
 from hosu.kernel.disk import Disk, RealDisk, write_file
 from hosu.kernel.errors import ConflictError, CorruptError, ErrorKind, UnavailableError, UnsupportedError
+from hosu.kernel.lakekey import LakeKey
 from hosu.kernel.limits import MIB
-from hosu.objects.blobs import VERIFIED_MS_MAX, BlobFiles, BlobRow, BlobWriter, OpenBlob, StagedBlob, disk_error
+from hosu.objects.audit import Origin
+from hosu.objects.blobs import (
+    VERIFIED_MS_MAX,
+    BlobFiles,
+    BlobRow,
+    BlobWriter,
+    OpenBlob,
+    StagedBlob,
+    disk_error,
+    stage_inline,
+)
 from hosu.objects.database import check_local_filesystem, check_sqlite_version, connect, create_tables
+from hosu.objects.encryption.blobs import OpenSealedBlob, SealedBlobWriter, stage_inline_sealed
+from hosu.objects.encryption.defaults import DefaultEncryption
+from hosu.objects.encryption.keys import KeyService
+from hosu.objects.encryption.lakekeys import hold_lake_key, settle_lake_key
+from hosu.objects.encryption.modes import Encryption
+from hosu.objects.encryption.sealing import unseal_whole
 from hosu.objects.generation import Generation
-from hosu.objects.read import find_with_body
+from hosu.objects.read import FIND_BLOB, find_with_body
 from hosu.objects.recent import Found, RecentObjects
+from hosu.objects.records import BlobKind, ObjectRecord
 from hosu.objects.schema import FORMAT
-from hosu.objects.transaction import Effects, Tx
+from hosu.objects.transaction import Effects, Tx, find_twin
 from hosu.objects.turns import Turns
 from hosu.objects.views import View
 from hosu.objects.writer import Waiter, Writer
@@ -32,6 +50,9 @@ from hosu.objects.writer import Waiter, Writer
 T = TypeVar("T")
 
 FORMAT_NAME = "format"
+ENCRYPTED = '"encryption":'
+"""What the attributes of an encrypted object hold; those of some others hold it too, as a value of their writer's."""
+
 SPACE_CHECK_MS = 1_000
 """How often a write looks at the free space of the disk."""
 
@@ -55,6 +76,9 @@ class ObjectStore:
         clock: Clock | None = None,
         disk: Disk | None = None,
         space_reserve_bytes: int = SPACE_RESERVE_BYTES,
+        is_audited: bool = True,
+        lake_key: LakeKey | None = None,
+        default_encryption: bool = False,
     ) -> None:
         self.path = path
         self.clock = clock or SystemClock()
@@ -73,6 +97,13 @@ class ObjectStore:
         except OSError as error:
             raise disk_error(error) from error
         self.files = BlobFiles(path / "blobs", self.disk, lambda: self.commit(Tx.reserve_ids))
+        held = hold_lake_key(self._database_path, self.disk, lake_key)
+        if default_encryption and not held.is_outside:
+            raise UnsupportedError(
+                ErrorKind.KEY_NOT_CONFIGURED,
+                "default_encryption is on, and there is no key to encrypt with: set HOSU_LAKE_KEY, lake_key_file or "
+                "lake_key_command",
+            )
         with contextlib.ExitStack() as opening:
             connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
             create_tables(connection)
@@ -85,7 +116,7 @@ class ObjectStore:
         self.writer = Writer(
             connection,
             self.clock,
-            Effects(self.files, self.generation),
+            Effects(self.files, self.generation, is_audited=is_audited),
             self._turns,
             self._recent,
             on_wal=self._checkpoint_due.set,
@@ -98,6 +129,19 @@ class ObjectStore:
             daemon=True,
         )
         self._checkpointer.start()
+        self._defaults = DefaultEncryption(self.view, self.generation, is_on=default_encryption)
+        self.keys = KeyService(
+            held,
+            view=self.view,
+            commit=self.commit,
+            transaction=self.writer.transaction,
+            generation=self.generation,
+        )
+        try:
+            settle_lake_key(held, self.commit)
+        except BaseException:
+            self.close()
+            raise
 
     # Opening and closing
 
@@ -186,17 +230,31 @@ class ObjectStore:
         if found is None:
             mark = self._recent.mark()
             found, is_plain = find_with_body(self.view(), bucket, key)
+            if found[1] is None and ENCRYPTED in found[0].attributes_json:
+                found = self._with_opened_body(found[0])
             if is_plain:
                 self._recent.keep(mark, name, found)
         return found
 
-    def commit(self, operation: Callable[[Tx], T]) -> T:
-        """Run a verb in a durable transaction and return its result; other threads' verbs share the sync."""
-        return self.writer.commit(operation)  # type: ignore[no-any-return]
+    def _with_opened_body(self, record: ObjectRecord) -> Found:
+        """Return an encrypted object with its bytes, if they are small and their key is the lake's."""
+        row = None if record.blob_id is None else self.view().row(FIND_BLOB, (record.blob_id,))
+        if row is None or row[1] != BlobKind.INLINE or not self.keys.opens(row[-2], record.blob_id or 0):
+            return record, None
+        return record, self.inline_bytes(BlobRow(*row))
 
-    def submit(self, operation: Callable[[Tx], object], waiter: Waiter, token: object = None) -> None:
+    def commit(self, operation: Callable[[Tx], T], origin: Origin | None = None) -> T:
+        """Run a verb in a durable transaction and return its result; other threads' verbs share the sync.
+
+        `origin` says on whose behalf, for the audit log; without one the events that the verb records say it.
+        """
+        return self.writer.commit(operation, origin)  # type: ignore[no-any-return]
+
+    def submit(
+        self, operation: Callable[[Tx], object], waiter: Waiter, token: object = None, origin: Origin | None = None
+    ) -> None:
         """As `commit`, without waiting: the waiter is told from the writer's thread."""
-        self.writer.submit(operation, waiter, token)
+        self.writer.submit(operation, waiter, token, origin)
 
     # Bodies
 
@@ -213,46 +271,70 @@ class ObjectStore:
                 f"less than {self._space_reserve_bytes // MIB} MiB are free on the lake's disk: free space, then retry",
             )
 
-    def new_blob(self) -> BlobWriter:
+    def encryption_of(self, bucket: str) -> Encryption | None:
+        """Return how what is written to a bucket is encrypted where its writer says nothing; None for not at all."""
+        return self._defaults.find(bucket)
+
+    def stage(self, body: bytes, encryption: Encryption | None = None) -> StagedBlob:
+        """Stage a small body that will live inside the metadata database."""
+        if encryption is None:
+            return stage_inline(body)
+        return stage_inline_sealed(body, self.keys.new_blob_key(encryption))
+
+    def new_blob(self, encryption: Encryption | None = None) -> BlobWriter:
         """Open a blob file for a large body. Blocks on the disk."""
         self.check_space()
-        return self.files.new_blob()
+        if encryption is None:
+            return BlobWriter(self.files, self.files.new_id())
+        key = self.keys.new_blob_key(encryption)
+        return SealedBlobWriter(self.files, self.files.new_id(), key)
 
     def finish_blob(self, writer: BlobWriter) -> StagedBlob:
         """Make a blob file durable. A twin stored long ago is checked now, so that the commit may refer to it."""
         staged = writer.finish()
         view = self.view()
-        row = view.row(
-            "SELECT id, kind, is_corrupt, size_bytes, hash, verified_ms, inode, ctime_ns, NULL FROM blob "
-            "WHERE hash = ? AND kind = 1 AND is_corrupt = 0",
-            (staged.digest,),
-        )
-        if row is not None and not self.files.is_intact(BlobRow(*row), view.now_ms):
+        twin = find_twin(view, staged)
+        if twin is not None and not self.files.is_intact(twin, view.now_ms):
             with contextlib.suppress(CorruptError, UnavailableError):  # the new file stands on its own then
-                self.verify(self.files.open(BlobRow(*row)))
+                self.verify(self.files.open(twin))
         return staged
 
-    def open_file(self, row: BlobRow) -> OpenBlob:
-        """Open a file blob for reading; raises `CorruptError` for one that is known not to match its hash."""
+    def open_file(self, row: BlobRow, customer_key: bytes = b"") -> OpenBlob:
+        """Open a file blob for reading; raises `CorruptError` for one that is known not to match its hash.
+
+        Raises InvalidInputError CUSTOMER_KEY_REQUIRED or CUSTOMER_KEY_WRONG for one that a client's key encrypts.
+        """
         if row.is_corrupt:
             raise CorruptError(ErrorKind.CORRUPT_BLOB, f"blob {row.id} does not match its hash", blob_id=row.id)
-        return self.files.open(row)
+        if row.sealed is None:
+            return self.files.open(row)
+        data_key = self.keys.data_key(row.sealed, row.id, customer_key)
+        return OpenSealedBlob(self.files, row, self.files.open_descriptor(row), data_key, self._suspect)
 
-    def open_verified(self, row: BlobRow) -> OpenBlob:
+    def open_verified(self, row: BlobRow, customer_key: bytes = b"") -> OpenBlob:
         """Open a file blob whose bytes match their hash; those checked long ago are hashed again, which blocks."""
-        blob = self.open_file(row)
+        blob = self.open_file(row, customer_key)
         if blob.is_verified(self.clock.now_ms()):
             return blob
         self.verify(blob)
-        return self.open_file(row)
+        return self.open_file(row, customer_key)
 
-    def inline_bytes(self, row: BlobRow) -> bytes:
+    def _suspect(self, row: BlobRow) -> None:
+        """Look at all of a file of which a segment did not open, so that one that has changed is marked."""
+        with contextlib.suppress(CorruptError, UnavailableError), self._verifying:
+            self._verify(self.files.open(row))
+
+    def inline_bytes(self, row: BlobRow, customer_key: bytes = b"") -> bytes:
         """Return the bytes of an inline blob, hashed again when they were stored long ago.
 
-        Raises `CorruptError` when they have changed.
+        Raises `CorruptError` when they have changed; of an encrypted one what `open_file` raises too.
         """
         body = row.body
-        if body is not None and not row.is_corrupt and len(body) == row.size_bytes:
+        if body is not None and row.sealed is not None and not row.is_corrupt:
+            plain = unseal_whole(row.id, self.keys.data_key(row.sealed, row.id, customer_key), body)
+            if len(plain) == row.size_bytes:
+                return plain
+        elif body is not None and not row.is_corrupt and len(body) == row.size_bytes:
             is_fresh = 0 <= self.clock.now_ms() - row.verified_ms < VERIFIED_MS_MAX
             if is_fresh or blake3(body).digest() == row.digest:
                 return body

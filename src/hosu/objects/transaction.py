@@ -8,7 +8,8 @@ from typing import Any
 import apsw
 
 from hosu.kernel.errors import ConflictError, ErrorKind, NotFoundError
-from hosu.objects.blobs import BLOB_COLUMNS, IDS_PER_DIRECTORY, BlobFiles, BlobRow, StagedBlob
+from hosu.objects.audit import Origin, format_time, next_outbox_id, outbox_rows
+from hosu.objects.blobs import FILE_COLUMNS, IDS_PER_DIRECTORY, BlobFiles, BlobRow, StagedBlob
 from hosu.objects.generation import Generation
 from hosu.objects.records import BlobKind, Bucket
 from hosu.objects.views import View
@@ -19,10 +20,11 @@ EVENT_COLUMNS = "seq, at_ms, kind, bucket, key, version_id, size_bytes, etag, ac
 class Effects:
     """What a transaction may touch beside the database: blob files, and the ids this process has reserved."""
 
-    def __init__(self, files: BlobFiles, generation: Generation) -> None:
+    def __init__(self, files: BlobFiles, generation: Generation, *, is_audited: bool = True) -> None:
         self.files = files
         self.generation = generation
         self.inline_ids = (0, 0)
+        self.is_audited = is_audited
 
 
 class Tx(View):
@@ -36,6 +38,11 @@ class Tx(View):
         super().__init__(connection, now_ms)
         self.effects = effects
         self.touches = 0
+        self.origin: Origin | None = None
+        """On whose behalf the present verb runs; a verb may say it better than its caller did."""
+        self._audit: list[bytes] = []
+        self._audit_time = ""
+        self._audited_events = self._audited_access = 0
         self._inline_ids = effects.inline_ids
         self._buckets: dict[str, Bucket] = {}
         self._events: list[tuple[Any, ...]] = []
@@ -43,7 +50,7 @@ class Tx(View):
         self._directories: set[Path] = set()
         self._after_commit: list[Callable[[], None]] = []
         self._seq = 0
-        self._changes_access = False
+        self._access_changes = 0
 
     def bucket(self, name: str) -> Bucket:
         """Return a bucket; read once per transaction."""
@@ -79,12 +86,18 @@ class Tx(View):
         versions: int = 0,
         version_bytes: int = 0,
         markers: int = 0,
+        part_bytes: int = 0,
     ) -> None:
         """Change a bucket's usage by these differences."""
         self.touches += 1
-        usage = self._usage.setdefault(bucket_id, [0, 0, 0, 0, 0])
-        for place, difference in enumerate((objects, object_bytes, versions, version_bytes, markers)):
+        usage = self._usage.setdefault(bucket_id, [0, 0, 0, 0, 0, 0])
+        for place, difference in enumerate((objects, object_bytes, versions, version_bytes, markers, part_bytes)):
             usage[place] += difference
+
+    def held_bytes(self, bucket: Bucket) -> int:
+        """Return what counts towards a bucket's quota, the changes of this transaction included."""
+        _, object_bytes, _, version_bytes, _, part_bytes = self._usage.get(bucket.id, (0, 0, 0, 0, 0, 0))
+        return bucket.usage.held_bytes + object_bytes + version_bytes + part_bytes
 
     def reserve_ids(self) -> tuple[int, int]:
         """Reserve one directory's worth of blob ids for this process, for ever."""
@@ -117,30 +130,30 @@ class Tx(View):
         if staged.kind == BlobKind.INLINE:
             blob_id = self.new_inline_id()
             self.run(
-                "INSERT INTO blob VALUES (?, 0, 0, 1, ?, ?, ?, 0, 0, ?)",
-                (blob_id, staged.size_bytes, staged.digest, self.now_ms, staged.body),
+                "INSERT INTO blob VALUES (?, 0, 0, 1, ?, ?, ?, 0, 0, ?, NULL, ?)",
+                (blob_id, staged.size_bytes, staged.digest, self.now_ms, staged.sealed, staged.body),
             )
             return blob_id
-        twin = self.row(
-            f"SELECT {BLOB_COLUMNS} FROM blob WHERE hash = ? AND kind = 1 AND is_corrupt = 0 AND id <> ?",
-            (staged.digest, staged.id),
-        )
-        if twin is not None and self.effects.files.is_intact(BlobRow(*twin), self.now_ms):
-            self.add_reference(twin[0])
+        twin = find_twin(self, staged)
+        if twin is not None and self.effects.files.is_intact(twin, self.now_ms):
+            self.add_reference(twin.id)
             self.after_commit(lambda: self.effects.files.unlink(staged.id))
-            return int(twin[0])
+            return twin.id
         self.effects.files.check_staged(staged)
         self.run(
-            "INSERT INTO blob VALUES (?, 1, 0, 1, ?, ?, ?, ?, ?, NULL)",
-            (staged.id, staged.size_bytes, staged.digest, self.now_ms, staged.inode, staged.ctime_ns),
-        )
+            "INSERT INTO blob VALUES (?, 1, 0, 1, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            (
+                staged.id, staged.size_bytes, staged.digest, self.now_ms, staged.inode, staged.ctime_ns,
+                staged.sealed, staged.content_hash,
+            ),
+        )  # fmt: skip
         self._directories.add(self.effects.files.path(staged.id).parent)
         return staged.id
 
     def add_composed(self, size_bytes: int) -> int:
         """Record a blob made of segments, which the caller adds; one reference."""
         blob_id = self.new_inline_id()
-        self.run("INSERT INTO blob VALUES (?, 2, 0, 1, ?, NULL, 0, 0, 0, NULL)", (blob_id, size_bytes))
+        self.run("INSERT INTO blob VALUES (?, 2, 0, 1, ?, NULL, 0, 0, 0, NULL, NULL, NULL)", (blob_id, size_bytes))
         return blob_id
 
     def add_reference(self, blob_id: int | None) -> None:
@@ -166,7 +179,7 @@ class Tx(View):
     def change_access(self) -> None:
         """Say that this transaction changes what decides about access, so that every process reads it again."""
         self.touches += 1
-        self._changes_access = True
+        self._access_changes += 1
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Run effect once the transaction is durable."""
@@ -174,6 +187,22 @@ class Tx(View):
         self._after_commit.append(effect)
 
     # Called by the writer
+
+    def begin_verb(self, origin: Origin | None) -> None:
+        """Say on whose behalf the next verb runs."""
+        self.origin = origin
+        self._audited_events = len(self._events)
+        self._audited_access = self._access_changes
+
+    def end_verb(self) -> None:
+        """Audit a verb that has changed something."""
+        events = self._events[self._audited_events :]
+        has_changed_access = self._access_changes != self._audited_access
+        if not self.effects.is_audited or not (events or has_changed_access or self.origin is not None):
+            return
+        if not self._audit_time:
+            self._audit_time = format_time(self.now_ms)
+        self._audit += outbox_rows(self.origin, events, self._audit_time, has_changed_access=has_changed_access)
 
     def touched(self) -> list[tuple[str, str]] | None:
         """Return bucket and key of every object changed, None when a whole bucket was."""
@@ -188,26 +217,45 @@ class Tx(View):
         """Write what was gathered, and sync the directories that new blob files are in, before the commit."""
         if self._events:
             self.connection.executemany(f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", self._events)
+        if self._audit:
+            first = next_outbox_id(self)
+            self.connection.executemany("INSERT INTO audit_outbox VALUES (?, ?)", enumerate(self._audit, first))
         for bucket_id, usage in self._usage.items():
             self.run(
                 "UPDATE bucket SET object_count = object_count + ?, object_bytes = object_bytes + ?, "
                 "version_count = version_count + ?, version_bytes = version_bytes + ?, "
-                "marker_count = marker_count + ? WHERE id = ?",
+                "marker_count = marker_count + ?, part_bytes = part_bytes + ? WHERE id = ?",
                 (*usage, bucket_id),
             )
         for directory in self._directories:
             self.effects.files.sync_directory(directory)
-        if self._changes_access:
+        if self._access_changes:
             self.effects.generation.move()
 
     def finish(self) -> None:
         """Keep what was reserved and run the effects that had to wait for the commit."""
         self.effects.inline_ids = self._inline_ids
-        if self._changes_access:
+        if self._access_changes:
             self.effects.generation.move()
         for effect in self._after_commit:
             with contextlib.suppress(OSError):
                 effect()
+
+
+def find_twin(view: View, staged: StagedBlob) -> BlobRow | None:
+    """Return a file stored before that holds the bytes of a staged one, under the same key if they are encrypted."""
+    if staged.sealed is None:
+        # Whoever has the stored bytes of an encrypted file, from a stolen disk say, must not get them opened by a put.
+        where, digest = "hash = ? AND sealed IS NULL", staged.digest
+    elif staged.content_hash is not None:
+        where, digest = "content_hash = ?", staged.content_hash
+    else:
+        return None
+    row = view.row(
+        f"SELECT {FILE_COLUMNS} FROM blob WHERE {where} AND kind = 1 AND is_corrupt = 0 AND id <> ?",
+        (digest, staged.id),
+    )
+    return None if row is None else BlobRow(*row)
 
 
 def object_not_found(key: str) -> NotFoundError:

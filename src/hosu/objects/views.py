@@ -12,7 +12,7 @@ from hosu.objects.records import Bucket, Usage, Versioning
 
 BUCKET_COLUMNS = (
     "id, name, created_ms, region, versioning, alias_count, "
-    "object_count, object_bytes, version_count, version_bytes, marker_count"
+    "object_count, object_bytes, version_count, version_bytes, marker_count, part_bytes, quota_bytes, owner"
 )
 
 
@@ -82,7 +82,11 @@ class View:
             raise NotFoundError(ErrorKind.BUCKET_NOT_FOUND, f"there is no bucket {name!r}", bucket=name)
         return bucket_from_row(row)
 
+    def held_bytes(self, bucket: Bucket) -> int:
+        """Return what counts towards a bucket's quota."""
+        return bucket.usage.held_bytes
+
 
 def bucket_from_row(row: tuple[Any, ...]) -> Bucket:
     """Build a bucket from a row of `BUCKET_COLUMNS`."""
-    return Bucket(row[0], row[1], row[2], row[3], Versioning(row[4]), row[5], Usage(*row[6:11]))
+    return Bucket(row[0], row[1], row[2], row[3], Versioning(row[4]), row[5], Usage(*row[6:12]), row[12], row[13])

@@ -16,6 +16,7 @@ import apsw
 
 from hosu.kernel.clock import Clock
 from hosu.kernel.errors import ErrorKind, HosuError, UnavailableError
+from hosu.objects.audit import Origin
 from hosu.objects.blobs import disk_error
 from hosu.objects.database import BUSY_MS_MAX, translate
 from hosu.objects.recent import RecentObjects
@@ -48,12 +49,13 @@ class Waiter(Protocol):
 class Outcome:
     """How one operation ended: `result`, or `error`; `token` is what the waiter submitted with it."""
 
-    __slots__ = ("error", "operation", "result", "token", "waiter")
+    __slots__ = ("error", "operation", "origin", "result", "token", "waiter")
 
-    def __init__(self, operation: Operation, waiter: Waiter, token: object) -> None:
+    def __init__(self, operation: Operation, waiter: Waiter, token: object, origin: Origin | None) -> None:
         self.operation = operation
         self.waiter = waiter
         self.token = token
+        self.origin = origin
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -96,13 +98,14 @@ class Writer:
         self._is_stopping = False
         self.has_doubtful_log = False
         """Whether a failed commit may still be whole in the log: cleared by the next one, which overwrites it."""
+        self._tx: Tx | None = None
         connection.set_wal_hook(self._note_wal)
         self._thread = threading.Thread(target=self._run, name="hosu-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, operation: Operation, waiter: Waiter, token: object = None) -> None:
-        """Queue an operation; the waiter is told once it is durable or has failed."""
-        outcome = Outcome(operation, waiter, token)
+    def submit(self, operation: Operation, waiter: Waiter, token: object = None, origin: Origin | None = None) -> None:
+        """Queue an operation; the waiter is told once it is durable or has failed. `origin` is for the audit log."""
+        outcome = Outcome(operation, waiter, token, origin)
         with self._wake:
             if self._is_stopping:
                 raise UnavailableError(ErrorKind.SHUTTING_DOWN, "the lake is closing")
@@ -110,10 +113,10 @@ class Writer:
             if len(self._queue) == 1:
                 self._wake.notify()
 
-    def commit(self, operation: Operation) -> Any:  # noqa: ANN401 - whatever the operation returns
+    def commit(self, operation: Operation, origin: Origin | None = None) -> Any:  # noqa: ANN401 - the operation's own
         """Run an operation and return its result once it is durable."""
         blocked = _Blocked()
-        outcome = Outcome(operation, blocked, None)
+        outcome = Outcome(operation, blocked, None, origin)
         with self._wake:
             if self._is_stopping:
                 raise UnavailableError(ErrorKind.SHUTTING_DOWN, "the lake is closing")
@@ -123,6 +126,10 @@ class Writer:
         if outcome.error is not None:
             raise outcome.error
         return outcome.result
+
+    def transaction(self) -> Tx | None:
+        """Return the transaction under way, to a verb that asks from within it; None to everybody else."""
+        return self._tx if threading.get_ident() == self._thread.ident else None
 
     def stop(self) -> None:
         """Finish what is queued, then end the thread."""
@@ -182,12 +189,15 @@ class Writer:
         connection, is_committing = self._connection, False
         try:
             connection.execute("BEGIN IMMEDIATE")
-            tx = Tx(connection, self._clock.now_ms(), self._effects)
+            tx = self._tx = Tx(connection, self._clock.now_ms(), self._effects)
             for outcome in batch:
                 outcome.error = None
                 changes, touches = connection.total_changes(), tx.touches
+                tx.begin_verb(outcome.origin)
                 try:
                     outcome.result = outcome.operation(tx)
+                    if connection.total_changes() != changes or tx.touches != touches:
+                        tx.end_verb()
                 except (HosuError, ValueError, TypeError) as refusal:
                     is_unchanged = connection.total_changes() == changes and tx.touches == touches
                     if not (is_unchanged and connection.in_transaction):  # SQLite itself rolls back on a bad disk
@@ -204,6 +214,8 @@ class Writer:
             for outcome in batch:
                 outcome.error = reason
             return None
+        finally:
+            self._tx = None
         return tx
 
     def _roll_back(self) -> None:

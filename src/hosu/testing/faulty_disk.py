@@ -125,6 +125,16 @@ class FaultyDisk:
             self._paths[descriptor] = path
         return descriptor
 
+    def append(self, path: Path) -> int:
+        """Open a file whose writes go to its end. One descriptor at a time writes to it, so that its end is known."""
+        self.step()
+        with self._lock:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.lseek(descriptor, 0, os.SEEK_END)
+            self._tree.file(path)
+            self._paths[descriptor] = path
+        return descriptor
+
     def open_read(self, path: Path) -> int:
         """Open a file for reading."""
         self.step_read()

@@ -18,6 +18,8 @@ _CHECKS = {
           OR (version_count, version_bytes) IS NOT
             (SELECT count(*), coalesce(sum(size_bytes), 0) FROM version WHERE bucket_id = b.id AND NOT is_marker)
           OR marker_count <> (SELECT count(*) FROM version WHERE bucket_id = b.id AND is_marker)
+          OR part_bytes <> (SELECT coalesce(sum(size_bytes), 0) FROM part JOIN upload ON part.upload = upload.id
+            WHERE bucket_id = b.id)
           OR alias_count <> (SELECT count(*) FROM alias WHERE bucket_id = b.id)""",
     "a blob's references differ from a recount": """
         WITH used AS (
@@ -76,20 +78,32 @@ def _blob_fault(store: ObjectStore, view: View, blob: BlobRow) -> str | None:
         return f"segments make {sizes_bytes} bytes" if is_live and sizes_bytes != blob.size_bytes else None
     if blob.kind == BlobKind.FILE and not store.files.path(blob.id).exists():
         return "its file is missing"
-    content = read_blob(store, view, blob)
-    if len(content) != blob.size_bytes:
-        return f"{len(content)} bytes, not {blob.size_bytes}"
+    content = _stored_bytes(store, blob)
+    if len(content) != blob.stored_bytes:
+        return f"{len(content)} bytes, not {blob.stored_bytes}"
     return None if blake3(content).digest() == blob.digest else "its bytes do not match the hash"
 
 
+def _stored_bytes(store: ObjectStore, blob: BlobRow) -> bytes:
+    return (blob.body or b"") if blob.kind == BlobKind.INLINE else store.files.path(blob.id).read_bytes()
+
+
 def read_blob(store: ObjectStore, view: View, blob: BlobRow) -> bytes:
-    """Return the bytes of a blob as they are stored, unchecked."""
+    """Return the bytes of a blob; unchecked, unless they are encrypted. Of a client's key there is only the size."""
+    if blob.kind == BlobKind.COMPOSED:
+        found = pieces(view, blob, 0, blob.size_bytes)
+        return b"".join(read_blob(store, view, it.blob)[it.start : it.start + it.size_bytes] for it in found)
+    if blob.sealed is None:
+        return _stored_bytes(store, blob)
+    if not store.keys.opens(blob.sealed, blob.id):
+        return b"?" * blob.size_bytes
     if blob.kind == BlobKind.INLINE:
-        return blob.body or b""
-    if blob.kind == BlobKind.FILE:
-        return store.files.path(blob.id).read_bytes()
-    found = pieces(view, blob, 0, blob.size_bytes)
-    return b"".join(read_blob(store, view, it.blob)[it.start : it.start + it.size_bytes] for it in found)
+        return store.inline_bytes(blob)
+    opened = store.open_file(blob)
+    try:
+        return opened.read(0, blob.size_bytes)
+    finally:
+        opened.close()
 
 
 def find_orphans(store: ObjectStore) -> set[int]:
@@ -112,7 +126,7 @@ def read_contents(store: ObjectStore) -> dict[str, Any]:
             "SELECT key, upload_id, number, blob_id FROM upload LEFT JOIN part ON upload = id ORDER BY id, number"
         )
         return {
-            "buckets": view.rows("SELECT name, versioning FROM bucket ORDER BY name"),
+            "buckets": view.rows("SELECT name, versioning, quota_bytes FROM bucket ORDER BY name"),
             "versions": [(names[it[0]], *it[1:4], it[4][:16], it[5], blobs.get(it[6]), it[7]) for it in versions],
             "uploads": [(it[0], it[1][:16], it[2], blobs.get(it[3])) for it in parts],
             "aliases": view.rows("SELECT prefix, target FROM alias ORDER BY bucket_id, prefix"),
