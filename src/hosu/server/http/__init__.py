@@ -12,12 +12,13 @@ from hosu.server.http.message import (
     HandlerErrorHook,
     Headers,
     ProtocolErrorHook,
+    ReaderSegment,
     Request,
     Response,
     Segment,
     StreamBody,
 )
-from hosu.server.http.server import HttpServer
+from hosu.server.http.server import HttpServer, TlsContext
 
 __all__ = [
     "AccessHook",
@@ -35,9 +36,11 @@ __all__ = [
     "Piece",
     "ProtocolError",
     "ProtocolErrorHook",
+    "ReaderSegment",
     "Request",
     "RequestBody",
     "Response",
     "Segment",
     "StreamBody",
+    "TlsContext",
 ]

@@ -17,6 +17,11 @@ class RequestBody:
     def __init__(self, content_length: int | None) -> None:
         self.content_length = content_length
 
+    @property
+    def received_bytes(self) -> int:
+        """How much of the body has arrived."""
+        return 0
+
     async def chunk(self) -> Piece:
         """Return the next piece, of up to WRITE_BYTES, or b"" at the end.
 

@@ -15,7 +15,15 @@ from hosu.server.http.body import EMPTY_BODY, NO_BODY
 from hosu.server.http.errors import BodyTimeoutError, ClientDisconnectedError, ProtocolError
 from hosu.server.http.head import CHUNKED
 from hosu.server.http.limits import HEAD_READ_BYTES, PIPELINE_TURN_MAX
-from hosu.server.http.message import BODILESS_STATUSES, FileBody, Request, Response, StreamBody, encode_head
+from hosu.server.http.message import (
+    BODILESS_STATUSES,
+    CLIENT_LEFT,
+    FileBody,
+    Request,
+    Response,
+    StreamBody,
+    encode_head,
+)
 from hosu.server.http.receiving import ChunkedBody, IncomingBody, LengthBody
 from hosu.server.http.sending import FileSender, send_stream
 from hosu.server.http.wire import Wire
@@ -36,6 +44,7 @@ class Connection(Wire):
         "_dropped",
         "_head_since_s",
         "_progress",
+        "_request",
         "_scanned",
         "_sender",
         "_tail",
@@ -53,6 +62,8 @@ class Connection(Wire):
         self._advancing = False
         self._busy = False
         """A request is under way."""
+        self._request: Request | None = None
+        """The latest request."""
         self._dropped = False
         self._head_since_s: float | None = None
         self._progress = 0
@@ -179,8 +190,11 @@ class Connection(Wire):
         request, length = server.parser.parse(head, line_end, server.limits.header_count_max)
         request.peer = self._peer
         request.secure = self.secure
+        if self.secure:
+            request.tls_version = self.tls_version
         request.request_id = server.next_request_id()
         self._busy = True
+        self._request = request
         if length is None:
             request.body = NO_BODY
         elif length == 0:
@@ -291,6 +305,8 @@ class Connection(Wire):
             self._transport.write(head)
             self._finish(request, response.status, 0)
             return None
+        if server.on_access is not None:
+            request.first_byte_s = server.clock.monotonic()
         if isinstance(body, StreamBody):
             return send_stream(self, head, body, chunked=chunked)
         return self._start_file(request, response.status, head, body)
@@ -325,8 +341,9 @@ class Connection(Wire):
     def _finish(self, request: Request, status: int, body_bytes: int) -> None:
         """Close a request that was answered, and go on to what follows it."""
         server = self._server
-        if server.on_access is not None:
+        if server.on_access is not None and not self._dropped:
             server.on_access(request, status, body_bytes, server.clock.monotonic() - request.started_s)
+        request.note = self._request = None  # a note that refers to its request would wait for the collector
         self._busy = False
         self._task = None
         self._since_s = server.now_s
@@ -375,6 +392,10 @@ class Connection(Wire):
             return
         self._dropped = True
         self._tail = b""
+        request, server = self.request_under_way, self._server
+        if request is not None and server.on_access is not None:
+            server.on_access(request, CLIENT_LEFT, 0, server.clock.monotonic() - request.started_s)
+            request.note = None
         body, self._body = self._body, None
         awaited = body is not None and body.awaited
         if body is not None:
@@ -388,9 +409,19 @@ class Connection(Wire):
     # Called by the server.
 
     @property
+    def handshake_s(self) -> float:
+        """How long a client may take to agree on keys, before the first request."""
+        return self._server.limits.head_s
+
+    @property
     def busy(self) -> bool:
         """Whether a request is under way, or an answer on its way."""
         return self._busy
+
+    @property
+    def request_under_way(self) -> Request | None:
+        """The request that is not yet answered whole."""
+        return self._request if self._busy else None
 
     def stop(self) -> None:
         """Close if no request is under way, else after its answer."""

@@ -22,8 +22,17 @@ PIPELINE_TURN_MAX = 16
 SENDFILE_BYTES_MIN = 256 * KIB
 """Bodies from this size are worth a thread and `sendfile`; smaller ones are read and leave with the head."""
 
-COPY_BYTES = 256 * KIB
-"""Bytes read at a time for connections that cannot use `sendfile`."""
+READER_BYTES = MIB
+"""Bytes made at a time of what has to be made. Threads that do so take turns with the interpreter, not too often."""
+
+READERS_SPARE_MAX = 16
+"""Buffers of that size kept for the next."""
+
+SEAL_BYTES = 256 * KIB
+"""Bytes encrypted at a time: they stay in the processor's cache; OpenSSL's buffers keep the size they grew to."""
+
+OPEN_BYTES = 128 * KIB
+"""Encrypted bytes received at a time; as above."""
 
 SEND_TURN_BYTES = 16 * MIB
 """Bytes a sending thread moves before it queues behind other downloads."""
@@ -35,6 +44,7 @@ SEND_WAITS_MAX = 16
 """Such waits in one turn of a thread: a client that drinks in sips may not hold it."""
 
 assert HEAD_READ_BYTES <= SCRATCH_BYTES
+assert SEAL_BYTES <= READER_BYTES
 assert EARLY_BYTES_MAX < WRITE_BYTES
 
 

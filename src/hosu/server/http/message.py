@@ -22,15 +22,18 @@ class Request:
         "body",
         "expects_continue",
         "fields",
+        "first_byte_s",
         "headers",
         "keep_alive",
         "method",
+        "note",
         "peer",
         "raw_path",
         "raw_query",
         "request_id",
         "secure",
         "started_s",
+        "tls_version",
         "version",
     )
 
@@ -58,6 +61,12 @@ class Request:
         self.version = version
         self.keep_alive = True
         self.expects_continue = False
+        self.tls_version = ""
+        """What the connection agreed on, as in `1.3`; empty without TLS."""
+        self.first_byte_s = 0.0
+        """When the head of an answer left whose body takes longer; for an access hook."""
+        self.note: object = None
+        """What the handler leaves here for the access hook."""
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a header by its lower-cased name; values of repeated ones are joined with a comma."""
@@ -81,7 +90,19 @@ class BytesSegment(NamedTuple):
     data: bytes
 
 
-Segment = FdSegment | BytesSegment
+class ReaderSegment(NamedTuple):
+    """Part of what has to be made from a file. `read_into` fills a buffer with the bytes from an offset, and blocks.
+
+    `read_cached` does so only if it need not wait for a disk, and says whether it did.
+    """
+
+    read_into: Callable[[int, memoryview], None]
+    read_cached: Callable[[int, memoryview], bool]
+    offset: int
+    size: int
+
+
+Segment = FdSegment | BytesSegment | ReaderSegment
 
 
 class FileBody:
@@ -95,7 +116,7 @@ class FileBody:
 
     def __init__(self, segments: list[Segment], close: Callable[[], None] | None = None) -> None:
         self.segments = segments
-        self.size = sum(part.size if isinstance(part, FdSegment) else len(part.data) for part in segments)
+        self.size = sum(len(part.data) if isinstance(part, BytesSegment) else part.size for part in segments)
         self._close = close
 
     def close(self) -> None:
@@ -153,7 +174,13 @@ Handler = Callable[[Request], Response | Awaitable[Response]]
 """Answers a request: at once, or through an awaitable for which a task is made."""
 
 AccessHook = Callable[[Request, int, int, float], None]
-"""Told of each answered request: its status, body bytes sent, seconds since its headers arrived."""
+"""Told of each request in the end: its status, body bytes sent, seconds since its headers arrived.
+
+The status of one whose client left before its answer did, or whose answer broke off, is CLIENT_LEFT.
+"""
+
+CLIENT_LEFT = 499
+"""No status of HTTP: nobody is left to be told one."""
 
 ProtocolErrorHook = Callable[[int, str, str], Response]
 """Renders an error the HTTP layer found: status, reason and the id of the request."""

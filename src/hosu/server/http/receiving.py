@@ -282,6 +282,11 @@ class LengthBody(IncomingBody):
         self._missing = size
 
     @property
+    def received_bytes(self) -> int:
+        """How much of the body has arrived."""
+        return (self.content_length or 0) - self._missing
+
+    @property
     def drainable(self) -> bool:
         """Whether what is left unread is short enough to receive and drop."""
         return self._missing <= DRAIN_BYTES_MAX and not self.awaits_continue
@@ -333,12 +338,18 @@ class LengthBody(IncomingBody):
 class ChunkedBody(IncomingBody):
     """A body in chunks."""
 
-    __slots__ = ("_decoder", "_raw")
+    __slots__ = ("_decoded_bytes", "_decoder", "_raw")
 
     def __init__(self, link: BodyLink, pool: BufferPool, unread_max: int, *, awaits_continue: bool) -> None:
         super().__init__(link, pool, unread_max, None, awaits_continue=awaits_continue)
         self._decoder = ChunkedDecoder()
+        self._decoded_bytes = 0
         self._raw = b""
+
+    @property
+    def received_bytes(self) -> int:
+        """How much of the body has arrived, without the framing of its chunks."""
+        return self._decoded_bytes
 
     def target(self, scratch: memoryview) -> memoryview:
         """Return where the socket's next bytes go."""
@@ -366,6 +377,7 @@ class ChunkedBody(IncomingBody):
                 break
             self._store(memoryview(raw)[position : position + size])
             decoder.took(size)
+            self._decoded_bytes += size
             position += size
         self._raw = raw[position:]
         if decoder.done:

@@ -17,8 +17,16 @@ from typing import Protocol, TypeVar
 
 from hosu.kernel.errors import CorruptError, ErrorKind
 from hosu.server.http.errors import ClientDisconnectedError
-from hosu.server.http.limits import COPY_BYTES, SEND_TURN_BYTES, SEND_WAIT_MS, SEND_WAITS_MAX, SENDFILE_BYTES_MIN
-from hosu.server.http.message import BytesSegment, FdSegment, FileBody, Segment, StreamBody
+from hosu.server.http.limits import (
+    READER_BYTES,
+    READERS_SPARE_MAX,
+    SEAL_BYTES,
+    SEND_TURN_BYTES,
+    SEND_WAIT_MS,
+    SEND_WAITS_MAX,
+    SENDFILE_BYTES_MIN,
+)
+from hosu.server.http.message import BytesSegment, FdSegment, FileBody, ReaderSegment, Segment, StreamBody
 
 _T = TypeVar("_T")
 
@@ -29,10 +37,12 @@ _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 """Reads what is cached, and fails rather than wait for a disk (Linux)."""
 
 
+_SPARES: list[memoryview] = []
+"""Buffers that nobody fills: the system takes as long to hand out new ones as they take to be filled."""
+
+
 class Channel(Protocol):
     """What sending needs of a connection."""
-
-    secure: bool
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the transport."""
@@ -46,6 +56,14 @@ class Channel(Protocol):
         """Return another descriptor of the connection's socket."""
         ...
 
+    def lend(self) -> Callable[[memoryview], bytes] | None:
+        """Let a thread write to the socket itself; return how it has to seal what it writes, if at all."""
+        ...
+
+    def take_back(self) -> None:
+        """Go on when the thread is done."""
+        ...
+
 
 class _Turn(Enum):
     DONE = auto()
@@ -56,7 +74,7 @@ class _Turn(Enum):
 class FileSender:
     """Sends one FileBody behind its head, and closes it."""
 
-    __slots__ = ("_aborted", "_body", "_channel", "_executor", "_head", "_pump", "_writable", "sent")
+    __slots__ = ("_aborted", "_body", "_channel", "_executor", "_head", "_pump", "_writable")
 
     def __init__(self, channel: Channel, executor: Executor, head: bytes, body: FileBody) -> None:
         self._channel = channel
@@ -66,13 +84,11 @@ class FileSender:
         self._aborted = False
         self._pump: _Pump | None = None
         self._writable: asyncio.Future[None] | None = None
-        self.sent = 0
-        """Bytes written so far; a thread counts it up."""
 
     @property
     def progress(self) -> int:
         """Bytes that have left so far, head included."""
-        return self.sent if self._pump is None else self._pump.sent
+        return 0 if self._pump is None else self._pump.sent
 
     def try_at_once(self) -> bytearray | None:
         """Return head and body if the system holds all of it in memory, without waiting for a disk."""
@@ -103,8 +119,6 @@ class FileSender:
                 raise ClientDisconnectedError
             if self._body.size < SENDFILE_BYTES_MIN:
                 self._channel.write(await self._in_thread(self._read_whole))
-            elif self._channel.secure:
-                await self._copy()
             else:
                 await self._sendfile()
         finally:
@@ -138,43 +152,48 @@ class FileSender:
     def _read_whole(self) -> bytes:
         return b"".join([self._head, *(_read(segment) for segment in self._body.segments)])
 
-    async def _copy(self) -> None:
-        """Send in pieces through the transport, no faster than it takes them."""
-        self._channel.write(self._head)
-        for segment in self._body.segments:
-            for part in _split(segment):
-                self._channel.write(await self._in_thread(lambda part=part: _read(part)))  # type: ignore[misc]
-                await self._channel.drained()
-                self.sent += len(part.data) if isinstance(part, BytesSegment) else part.size
-
     async def _sendfile(self) -> None:
         await self._channel.drained(wholly=True)
+        seal = self._channel.lend()
+        try:
+            with self._channel.duplicate() as sock:
+                if seal is None:
+                    self._pump = _Pump(sock, self._head, self._body.segments)
+                else:
+                    self._pump = _SealingPump(sock, self._head, self._body.segments, seal)
+                while (turn := await self._in_thread(self._pump.run)) is not _Turn.DONE:
+                    if turn is _Turn.CLIENT_IS_SLOW:
+                        await self._until_writable(sock)
+                    if self._aborted:
+                        raise ClientDisconnectedError
+        finally:
+            self._channel.take_back()
+
+    async def _until_writable(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        with self._channel.duplicate() as sock:
-            self._pump = _Pump(sock, self._head, self._body.segments)
-            while (turn := await self._in_thread(self._pump.run)) is not _Turn.DONE:
-                if turn is _Turn.CLIENT_IS_SLOW:
-                    self._writable = loop.create_future()
-                    loop.add_writer(sock.fileno(), _resolve, self._writable)
-                    try:
-                        await self._writable
-                    finally:
-                        loop.remove_writer(sock.fileno())
-                        self._writable = None
-                if self._aborted:
-                    raise ClientDisconnectedError
+        self._writable = loop.create_future()
+        loop.add_writer(sock.fileno(), _resolve, self._writable)
+        try:
+            await self._writable
+        finally:
+            loop.remove_writer(sock.fileno())
+            self._writable = None
 
 
 class _Pump:
     """Moves head and segments into a non-blocking socket; each `run` is a turn of a thread."""
 
-    __slots__ = ("_aborted", "_left", "_sock", "sent")
+    __slots__ = ("_aborted", "_left", "_made", "_made_size", "_sock", "_source", "sent")
 
     def __init__(self, sock: socket.socket, head: bytes, segments: list[Segment]) -> None:
         self._sock = sock
-        self._left: list[FdSegment | memoryview] = [memoryview(head)]
-        self._left += [part if isinstance(part, FdSegment) else memoryview(part.data) for part in segments]
+        self._left: list[FdSegment | ReaderSegment | memoryview] = [memoryview(head)]
+        self._left += [memoryview(part.data) if isinstance(part, BytesSegment) else part for part in segments]
         self._left.reverse()
+        self._made = memoryview(b"")
+        self._made_size = 0
+        self._source: ReaderSegment | None = None
+        """What the bytes that leave now were made from, while they are not all gone."""
         self._aborted = False
         self.sent = 0
 
@@ -186,9 +205,15 @@ class _Pump:
 
     def run(self) -> _Turn:
         """Send until all is sent, the client is slow or the turn is over; raises as `FileSender.send`."""
+        try:
+            return self._run()
+        finally:
+            self._unmake()
+
+    def _run(self) -> _Turn:
         waits, turn_end = 0, self.sent + SEND_TURN_BYTES
         poller: select.poll | None = None
-        while self._left:
+        while not self._is_done():
             if self._aborted:
                 raise ClientDisconnectedError
             if self.sent >= turn_end:
@@ -206,8 +231,39 @@ class _Pump:
                 raise ClientDisconnectedError from error
         return _Turn.DONE
 
+    def _is_done(self) -> bool:
+        return not self._left
+
+    def _make(self, part: ReaderSegment, size_max: int) -> memoryview:
+        """Put the next bytes of a segment in its place, in a buffer that is used again once they have left."""
+        if not self._made:
+            self._made = _SPARES.pop() if _SPARES else memoryview(bytearray(READER_BYTES))
+        size = min(part.size, size_max - part.offset % size_max)
+        made = self._made[:size]
+        part.read_into(part.offset, made)
+        self._source, self._made_size = part, size
+        self._left.pop()
+        if part.size > size:
+            self._left.append(part._replace(offset=part.offset + size, size=part.size - size))
+        return made
+
+    def _unmake(self) -> None:
+        """Let others have the buffer until the next turn, which makes again what has not left: clients may be slow."""
+        source, self._source = self._source, None
+        if source is not None and isinstance(part := self._left[-1], memoryview):
+            self._left.pop()
+            if self._made_size < source.size:
+                self._left.pop()  # the rest, which `_make` has put below
+            gone = self._made_size - len(part)
+            self._left.append(source._replace(offset=source.offset + gone, size=source.size - gone))
+        made, self._made = self._made, memoryview(b"")
+        if made and len(_SPARES) < READERS_SPARE_MAX:
+            _SPARES.append(made)
+
     def _step(self, size_max: int) -> None:
         part = self._left[-1]
+        if isinstance(part, ReaderSegment):
+            self._left.append(part := self._make(part, READER_BYTES))
         if isinstance(part, FdSegment):
             size = min(part.size, size_max)
             sent = os.sendfile(self._sock.fileno(), part.fd, part.offset, size) if size else 0
@@ -224,6 +280,54 @@ class _Pump:
             self._left[-1] = rest
         else:
             self._left.pop()
+            self._source = None
+
+
+class _SealingPump(_Pump):
+    """A pump that reads and seals a piece at a time, since `sendfile` cannot."""
+
+    __slots__ = ("_buffer", "_seal", "_sealed")
+
+    def __init__(
+        self, sock: socket.socket, head: bytes, segments: list[Segment], seal: Callable[[memoryview], bytes]
+    ) -> None:
+        super().__init__(sock, head, segments)
+        self._left = [part for part in self._left if (len(part) if isinstance(part, memoryview) else part.size)]
+        self._seal = seal
+        self._sealed = memoryview(b"")
+        """What the socket did not take yet: sealed once, it has to leave in its turn."""
+        self._buffer = memoryview(bytearray(SEAL_BYTES))
+
+    def _is_done(self) -> bool:
+        return not self._left and not self._sealed
+
+    def _step(self, size_max: int) -> None:
+        del size_max
+        if not self._sealed:
+            self._sealed = memoryview(self._seal(self._next()))
+        more = _MSG_MORE if self._left else 0
+        sent = self._sock.send(self._sealed, more)
+        self._sealed = self._sealed[sent:]
+        self.sent += sent
+
+    def _next(self) -> memoryview:
+        """Take the next piece off what is left."""
+        part = self._left[-1]
+        if isinstance(part, ReaderSegment):
+            made = self._make(part, SEAL_BYTES)
+            self._source = None  # it is sealed now, and leaves as such
+            return made
+        self._left.pop()
+        if isinstance(part, memoryview):
+            if len(part) > SEAL_BYTES:
+                self._left.append(part[SEAL_BYTES:])
+            return part[:SEAL_BYTES]
+        size = os.preadv(part.fd, [self._buffer[: min(part.size, SEAL_BYTES)]], part.offset)
+        if part.size and not size:
+            raise CorruptError(ErrorKind.CORRUPT_BLOB, f"a file ends {part.size} bytes before its segment does")
+        if part.size > size:
+            self._left.append(FdSegment(part.fd, part.offset + size, part.size - size))
+        return self._buffer[:size]
 
 
 def _resolve(future: "asyncio.Future[None]") -> None:
@@ -231,18 +335,14 @@ def _resolve(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def _split(segment: Segment) -> list[Segment]:
-    """Cut a segment into parts of COPY_BYTES."""
-    if isinstance(segment, BytesSegment):
-        return [BytesSegment(segment.data[at : at + COPY_BYTES]) for at in range(0, len(segment.data), COPY_BYTES)]
-    end = segment.offset + segment.size
-    return [FdSegment(segment.fd, at, min(COPY_BYTES, end - at)) for at in range(segment.offset, end, COPY_BYTES)]
-
-
-def _read(segment: Segment) -> bytes:
+def _read(segment: Segment) -> bytes | bytearray:
     """Read a segment whole; raises CorruptError when the file ends before it."""
     if isinstance(segment, BytesSegment):
         return segment.data
+    if isinstance(segment, ReaderSegment):
+        whole = bytearray(segment.size)
+        segment.read_into(segment.offset, memoryview(whole))
+        return whole
     parts = []
     offset, left = segment.offset, segment.size
     while left:
@@ -255,10 +355,12 @@ def _read(segment: Segment) -> bytes:
     return b"".join(parts)
 
 
-def _read_cached(segment: FdSegment, target: memoryview) -> bool:
+def _read_cached(segment: FdSegment | ReaderSegment, target: memoryview) -> bool:
     """Read a segment if no disk is needed for it; False also where the system cannot tell."""
     if not segment.size:
         return True
+    if isinstance(segment, ReaderSegment):
+        return segment.read_cached(segment.offset, target)
     if not _NOWAIT:
         return False
     try:

@@ -5,7 +5,8 @@ import contextlib
 import itertools
 import secrets
 import socket
-import ssl as tls
+import ssl
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
@@ -13,16 +14,21 @@ from hosu.kernel.clock import Clock
 from hosu.server.http.admission import Admission
 from hosu.server.http.connection import Connection
 from hosu.server.http.head import HeadParser
-from hosu.server.http.limits import HEAD_READ_BYTES, SCRATCH_BYTES, HttpLimits
+from hosu.server.http.limits import HEAD_READ_BYTES, OPEN_BYTES, SCRATCH_BYTES, HttpLimits
 from hosu.server.http.message import (
     AccessHook,
     Handler,
     HandlerErrorHook,
     ProtocolErrorHook,
+    Request,
     ignore_handler_error,
     plain_error,
 )
 from hosu.server.http.receiving import BufferPool
+from hosu.server.http.secure import SecureTransport
+
+TlsContext = Callable[[], ssl.SSLContext]
+"""Returns the context of the next connection, which may be another one after the files were changed."""
 
 _CLEANUP_S = 5.0
 """How long handlers that were cancelled may take to release what they hold."""
@@ -78,32 +84,37 @@ class HttpServer:
         """How many connections are open."""
         return len(self._connections)
 
+    def requests_under_way(self) -> list[Request]:
+        """Return the requests that are not yet answered whole."""
+        found = [connection.request_under_way for connection in tuple(self._connections)]
+        return [request for request in found if request is not None]
+
     async def start(
-        self, host: str | None, port: int, *, reuse_port: bool = False, ssl: tls.SSLContext | None = None
+        self, host: str | None, port: int, *, reuse_port: bool = False, tls: TlsContext | None = None
     ) -> int:
         """Listen on an address and return its real port; raises OSError when it cannot be had."""
         self.loop = asyncio.get_running_loop()
         listener = await self.loop.create_server(
-            lambda: Connection(self, secure=ssl is not None),
-            host,
-            port,
-            reuse_port=reuse_port or None,
-            ssl=ssl,
-            backlog=1024,
+            self._accepting(tls), host, port, reuse_port=reuse_port or None, backlog=1024
         )
         self._listeners.append(listener)
         if self._sweeper is None:
             self._sweep()
         return int(listener.sockets[0].getsockname()[1])
 
-    async def serve(self, listener: socket.socket, *, ssl: tls.SSLContext | None = None) -> None:
+    async def serve(self, listener: socket.socket, *, tls: TlsContext | None = None) -> None:
         """Accept connections from a socket that listens already; other processes may accept from it too."""
         self.loop = asyncio.get_running_loop()
-        self._listeners.append(
-            await self.loop.create_server(lambda: Connection(self, secure=ssl is not None), sock=listener, ssl=ssl)
-        )
+        self._listeners.append(await self.loop.create_server(self._accepting(tls), sock=listener))
         if self._sweeper is None:
             self._sweep()
+
+    def _accepting(self, tls: TlsContext | None) -> Callable[[], asyncio.BaseProtocol]:
+        """Return what makes the protocol of an accepted socket."""
+        if tls is None:
+            return lambda: Connection(self, secure=False)
+        scratch = memoryview(bytearray(OPEN_BYTES))
+        return lambda: SecureTransport(Connection(self, secure=True), tls(), scratch, self.loop)
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, finish the requests under way for up to `grace_s` seconds, then close everything."""

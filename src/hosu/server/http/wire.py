@@ -2,13 +2,18 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from hosu.server.http.errors import ClientDisconnectedError
 from hosu.server.http.receiving import IncomingBody
 
 if TYPE_CHECKING:
+    from hosu.server.http.secure import SecureTransport
     from hosu.server.http.server import HttpServer
+
+Seal = Callable[[memoryview], bytes]
+"""Returns bytes as they travel."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -31,6 +36,7 @@ class Wire(asyncio.BufferedProtocol):
         "_transport",
         "_write_paused",
         "secure",
+        "tls_version",
     )
 
     _transport: asyncio.Transport
@@ -41,6 +47,7 @@ class Wire(asyncio.BufferedProtocol):
         self._loop = server.loop
         self._scratch = server.scratch
         self.secure = secure
+        self.tls_version = ""
         self._body: IncomingBody | None = None
         """The body being received."""
         self._drain_waiter: asyncio.Future[None] | None = None
@@ -125,6 +132,19 @@ class Wire(asyncio.BufferedProtocol):
         """Return another descriptor of the connection's socket."""
         sock = self._transport.get_extra_info("socket")
         return socket.fromfd(sock.fileno(), sock.family, sock.type)
+
+    def lend(self) -> Seal | None:
+        """Let a thread write to the socket itself; return how it has to seal what it writes, if at all."""
+        if not self.secure:
+            return None
+        transport = cast("SecureTransport", self._transport)
+        transport.lend()
+        return transport.seal
+
+    def take_back(self) -> None:
+        """Go on when the thread is done."""
+        if self.secure and not self._lost:
+            cast("SecureTransport", self._transport).take_back()
 
     def abort(self) -> None:
         """End the connection now, whatever was written."""

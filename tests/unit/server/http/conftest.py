@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 import socket
 import ssl
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from tests.support.certificates import make_certificate
 
 from hosu.kernel.clock import Clock, SystemClock
 from hosu.server.http import Handler, HttpLimits, HttpServer, Request
@@ -163,7 +163,7 @@ def serve() -> Iterator[Serve]:
         handler: Handler,
         limits: HttpLimits = QUICK,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
         clock: Clock | None = None,
     ) -> Running:
         loop = uvloop.new_event_loop()
@@ -183,9 +183,10 @@ def serve() -> Iterator[Serve]:
             on_access=on_access,
             on_handler_error=lambda _, error: errors.append(error),
         )
+        context = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
-        port = asyncio.run_coroutine_threadsafe(server.start("127.0.0.1", 0, ssl=tls), loop).result(10)
+        port = asyncio.run_coroutine_threadsafe(server.start("127.0.0.1", 0, tls=context), loop).result(10)
         running = Running(server, loop, port, errors, accesses, crashes)
         started.append((running, thread))
         return running
@@ -205,27 +206,4 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Make a self-signed certificate for 127.0.0.1; return it and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    paths = folder / "cert.pem", folder / "key.pem"
-    paths[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
+    return make_certificate(tmp_path_factory.mktemp("tls"))
