@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ ROOT_USER = "conformance"
 ROOT_PASSWORD = "conformance-secret"  # of servers that live as long as a test run, on loopback
 REGION = "us-east-1"
 
-LEAKING_PREFIXES = ("AWS_", "MINIO_", "HOSU_ROOT_", "RCLONE_", "DUCKDB_", "S3_")
+LEAKING_PREFIXES = ("AWS_", "MINIO_", "HOSU_LAKE_", "HOSU_ROOT_", "RCLONE_", "DUCKDB_", "S3_")
 LEAKING_NAMES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 ISOLATION = {
     "AWS_CONFIG_FILE": os.devnull,
@@ -101,7 +102,12 @@ class ServerProcess:
     @property
     def endpoint(self) -> Endpoint:
         """Return the address and key of the running server."""
-        return Endpoint(f"http://127.0.0.1:{self.port}", self.access_key, self.secret_key)
+        return Endpoint(f"{self.scheme}://127.0.0.1:{self.port}", self.access_key, self.secret_key)
+
+    @property
+    def scheme(self) -> str:
+        """Return `https` if the server was given certificates, else `http`."""
+        return "https" if self.settings.keys() & {"HOSU_CERTIFICATE_FILE", "HOSU_CERTS_DIR"} else "http"
 
     @property
     def pid(self) -> int:
@@ -175,7 +181,7 @@ class ServerProcess:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise ServerFailedError(f"server ended with status {self._process.returncode}\n{self.log_tail()}")
-            if answers_ok(f"127.0.0.1:{self.port}", READY_PATH):
+            if answers_ok(f"127.0.0.1:{self.port}", READY_PATH, is_secure=self.scheme == "https"):
                 return
             time.sleep(0.02)
         raise ServerFailedError(f"server not ready within {READY_SECONDS_MAX} s\n{self.log_tail()}")
@@ -188,9 +194,13 @@ class ServerProcess:
             self.stop()
 
 
-def answers_ok(host: str, path: str) -> bool:
-    """Say whether a GET of path answers 200."""
+def answers_ok(host: str, path: str, *, is_secure: bool = False) -> bool:
+    """Say whether a GET of path answers 200; over TLS, whatever the certificate."""
     connection = http.client.HTTPConnection(host, timeout=5)
+    if is_secure:
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, timeout=5, context=trusting)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == http.HTTPStatus.OK

@@ -7,6 +7,9 @@ import pytest
 from tests.support.clients import S3Client, boto3_client, refused, refused_head
 from tests.support.server import Endpoint
 
+ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
+GRANT_TO_ALL = f'uri="{ALL_USERS}"'
+
 UNSET = [
     ("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration"),
     ("get_bucket_policy", "NoSuchBucketPolicy"),
@@ -201,11 +204,11 @@ def test_an_acl_that_leaves_access_with_the_owner_is_accepted(s3: S3Client, buck
 @pytest.mark.parametrize(
     ("settings", "code", "status"),
     [
-        ({"ACL": "public-read"}, "NotImplemented", 501),
-        ({"ACL": "authenticated-read"}, "NotImplemented", 501),
+        ({"ACL": "public-read"}, "AccessControlListNotSupported", 400),
+        ({"ACL": "authenticated-read"}, "AccessControlListNotSupported", 400),
         ({"ACL": "public-ready"}, "InvalidArgument", 400),
-        ({"GrantRead": 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'}, "NotImplemented", 501),
-        ({"ACL": "private", "GrantRead": "id=somebody"}, "NotImplemented", 501),
+        ({"GrantRead": GRANT_TO_ALL}, "AccessControlListNotSupported", 400),
+        ({"ACL": "private", "GrantRead": GRANT_TO_ALL}, "InvalidRequest", 400),
     ],
     ids=["public", "authenticated", "unknown", "grant", "private and a grant"],
 )
@@ -231,9 +234,9 @@ def test_an_acl_that_would_share_is_refused_wherever_it_is_asked_for(
 @pytest.mark.conformance("s3", "PutBucketAcl")
 def test_a_grant_to_another_is_refused_in_a_document_too(s3: S3Client, bucket: str) -> None:
     acl = s3.get_bucket_acl(Bucket=bucket)
-    other = {"Grantee": {"ID": "0" * 64, "Type": "CanonicalUser"}, "Permission": "READ"}
+    other = {"Grantee": {"URI": ALL_USERS, "Type": "Group"}, "Permission": "READ"}
     for grants in ([*acl["Grants"], other], [other], []):
-        with refused("NotImplemented", 501):
+        with refused("AccessControlListNotSupported", 400):
             s3.put_bucket_acl(Bucket=bucket, AccessControlPolicy={"Owner": acl["Owner"], "Grants": grants})
 
 
@@ -259,9 +262,8 @@ def test_what_a_put_cannot_do_is_refused_and_nothing_is_written(
 
 @pytest.mark.conformance("s3", "CreateBucket")
 def test_settings_of_a_new_bucket_that_are_not_built_are_refused(s3: S3Client, bucket_name: str) -> None:
-    for settings in ({"ObjectOwnership": "ObjectWriter"}, {"ObjectLockEnabledForBucket": True}):
-        with refused("NotImplemented", 501):
-            s3.create_bucket(Bucket=bucket_name, **settings)
+    with refused("NotImplemented", 501):
+        s3.create_bucket(Bucket=bucket_name, ObjectLockEnabledForBucket=True)
     with refused_head(404):
         s3.head_bucket(Bucket=bucket_name)
 
@@ -278,7 +280,7 @@ def test_a_sub_resource_that_is_not_built_is_refused_not_ignored(
 def test_a_private_acl_is_accepted_and_a_public_one_refused(s3: S3Client, bucket_name: str) -> None:
     s3.create_bucket(Bucket=bucket_name, ACL="private")
     s3.put_object(Bucket=bucket_name, Key="k", Body=b"", ACL="bucket-owner-full-control")
-    with refused("NotImplemented", 501):
+    with refused("AccessControlListNotSupported", 400):
         s3.put_object(Bucket=bucket_name, Key="k", Body=b"changed", ACL="public-read")
     assert s3.head_object(Bucket=bucket_name, Key="k")["ContentLength"] == 0
     s3.delete_object(Bucket=bucket_name, Key="k")

@@ -1,40 +1,16 @@
 """Every operation of the server, asked for by somebody without a key, with an unknown one, with a wrong secret."""
 
 import dataclasses
-from base64 import b64encode
-from hashlib import md5
 
 import pytest
 from tests.support.clients import S3Client
-from tests.support.http import form_body, send, signed_headers, xml_of
+from tests.support.http import send, signed_headers, xml_of
+from tests.support.operations import request_of
 from tests.support.server import Endpoint
 
 from hosu.server.s3.routes import OPERATIONS, Operation
 
-DELETE_DOCUMENT = b"<Delete><Object><Key>k</Key></Object></Delete>"
 KEPT = b"nobody's business"
-
-VALUES = {"uploadId": "0" * 48, "partNumber": "1", "list-type": "2"}
-"""What the parameters that need a value are given."""
-
-
-def request_of(operation: Operation, bucket: str) -> tuple[str, bytes, dict[str, str]]:
-    """Return path, body and headers of a request that an operation answers."""
-    path = {"service": "/", "bucket": f"/{bucket}", "object": f"/{bucket}/k"}[operation.target]
-    query = "&".join(f"{name}={VALUES.get(name, '')}" for name in operation.parameters)
-    headers: dict[str, str] = {}
-    body = b""
-    if operation.header:
-        headers[operation.header.decode()] = f"{bucket}/k"
-    if operation.name == "DeleteObjects":
-        body = DELETE_DOCUMENT
-        headers["Content-MD5"] = b64encode(md5(body, usedforsecurity=False).digest()).decode()
-    elif operation.name == "PostObject":
-        body, form_headers = form_body({"key": "k"}, "k", b"stolen")
-        headers |= form_headers
-    elif operation.method == "PUT":
-        body = b"stolen"
-    return f"{path}?{query}" if query else path, body, headers
 
 
 def check_denied(server: Endpoint, operation: Operation, bucket: str, code: str, signer: Endpoint | None) -> None:

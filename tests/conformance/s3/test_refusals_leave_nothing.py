@@ -60,7 +60,7 @@ def test_an_acl_in_a_form_is_refused_by_name(s3: S3Client, bucket: str) -> None:
     conditions = [{"acl": "public-read"}]
     post = s3.generate_presigned_post(bucket, "k", Fields={"acl": "public-read"}, Conditions=conditions)
     body, headers = form_body(post["fields"], "k", b"x")
-    assert error_of(send("POST", post["url"], body, headers)) == (501, "NotImplemented")
+    assert error_of(send("POST", post["url"], body, headers)) == (400, "AccessControlListNotSupported")
 
 
 @pytest.mark.conformance("s3", "PutBucketCors")

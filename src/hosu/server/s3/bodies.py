@@ -8,7 +8,8 @@ from typing import Any, Self
 import msgspec
 
 from hosu.kernel.limits import INLINE_BYTES_MAX, PUT_BYTES_MAX
-from hosu.objects.blobs import BlobWriter, StagedBlob, stage_inline
+from hosu.objects.blobs import BlobWriter, StagedBlob
+from hosu.objects.encryption.modes import Encryption
 from hosu.objects.records import Checksum, ChecksumType
 from hosu.server.http import Piece
 from hosu.server.s3.call import Call
@@ -52,6 +53,7 @@ class Expectations(msgspec.Struct):
     md5: bytes | None
     sha256: str | None
     checksum: ChecksumRequest | None
+    encryption: Encryption | None = None
 
 
 def read_expectations(call: Call, *, size_bytes_max: int = PUT_BYTES_MAX, has_checksum: bool = True) -> Expectations:
@@ -143,15 +145,15 @@ def take_small(call: Call, expected: Expectations, algorithm: ChecksumAlgorithm 
     if expected.size_bytes is None or expected.size_bytes > INLINE_BYTES_MAX:
         return None
     raw = call.request.body.take_buffered()
-    return None if raw is None else _hash_small(expected, raw, algorithm)
+    return None if raw is None else _hash_small(call, expected, raw, algorithm)
 
 
-def _hash_small(expected: Expectations, raw: bytes, algorithm: ChecksumAlgorithm | None) -> Received:
+def _hash_small(call: Call, expected: Expectations, raw: bytes, algorithm: ChecksumAlgorithm | None) -> Received:
     gatherer = Gatherer(expected, algorithm)
     body = raw if expected.decoder is None else b"".join(expected.decoder.feed(raw))
     gatherer.update(body)
     md5, checksum = gatherer.check()
-    return Received(stage_inline(body), md5, checksum)
+    return Received(call.engine.store.stage(body, expected.encryption), md5, checksum)
 
 
 async def receive(
@@ -167,7 +169,7 @@ async def receive(
         return small
     if expected.size_bytes is not None and expected.size_bytes <= INLINE_BYTES_MAX:
         raw = await call.request.body.read(16 * INLINE_BYTES_MAX)
-        return _hash_small(expected, raw, algorithm)
+        return _hash_small(call, expected, raw, algorithm)
     gatherer, body = Gatherer(expected, algorithm), call.request.body
     async with Spool(call, gatherer) as spool:
         while piece := await body.chunk():
@@ -222,7 +224,7 @@ class Spool:
 
     def _store(self, piece: Piece, update: Callable[[Piece], None]) -> None:
         if self._writer is None:
-            self._writer = self._engine.store.new_blob()
+            self._writer = self._engine.store.new_blob(self._gatherer.expected.encryption)
         decoder = self._gatherer.expected.decoder
         for data in (piece,) if decoder is None else decoder.feed(piece):
             update(data)

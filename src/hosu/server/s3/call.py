@@ -7,17 +7,27 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, FixedContext, Keyring, Principal
+from hosu.identity.acl import Acls
+from hosu.identity.policy import Effect
+from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, Keyring, Principal
+from hosu.kernel.errors import AccessDeniedError
+from hosu.objects.audit import Origin
+from hosu.objects.encryption.modes import Encryption
 from hosu.objects.records import ObjectRecord
 from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
 from hosu.objects.views import View
 from hosu.objects.writer import Outcome
 from hosu.server.http import Request
+from hosu.server.s3.conditions import RequestContext, TrustedProxies
+from hosu.server.s3.observer import NoObserver, Observer
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.sigv4 import Verified
 
 T = TypeVar("T")
+
+USER_AGENT_BYTES_MAX = 256
+"""Longer ones are cut: they stand in every line of the audit log."""
 
 LISTING_THREADS = 2
 """Threads for listings: they need a processor, not a disk, and more of them than processors only take turns."""
@@ -29,19 +39,35 @@ BLOCKING_THREADS = 16
 class Engine:
     """The object store, as handlers on one event loop use it."""
 
-    def __init__(self, store: ObjectStore, authorizer: Authorizer, keyring: Keyring, region: str) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        authorizer: Authorizer,
+        keyring: Keyring,
+        region: str,
+        *,
+        acls: Acls | None = None,
+        trusted_proxies: str = "",
+        takes_keys_over_http: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
         self.store = store
         self.authorizer = authorizer
         self.keyring = keyring
         self.region = region
+        self.acls = Acls(store) if acls is None else acls
+        self.proxies = TrustedProxies(trusted_proxies)
+        self.takes_keys_over_http = takes_keys_over_http
+        """Whether clients may send keys of their own (SSE-C) where anybody on the way can read them."""
+        self.observer: Observer = NoObserver() if observer is None else observer
         self._loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="s3")
         self._listing_pool = ThreadPoolExecutor(LISTING_THREADS, thread_name_prefix="s3-list")
 
-    def commit(self, operation: Callable[[Tx], T]) -> "asyncio.Future[T]":
-        """Run a verb durably; one wake-up of the loop serves all of a batch."""
+    def commit(self, operation: Callable[[Tx], T], origin: Origin | None = None) -> "asyncio.Future[T]":
+        """Run a verb durably, on behalf of `origin`; one wake-up of the loop serves all of a batch."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self.store.submit(operation, self, future)
+        self.store.submit(operation, self, future, origin)
         return future
 
     def deliver(self, outcomes: list[Outcome]) -> None:
@@ -97,16 +123,43 @@ def _settle(outcomes: list[Outcome]) -> None:
 class Call:
     """One request: the bucket and key it names, its query, and the principal who signed it."""
 
-    __slots__ = ("_query", "bucket", "engine", "key", "principal", "request", "verified")
+    __slots__ = (
+        "_query",
+        "action",
+        "bucket",
+        "customer_key",
+        "encryption",
+        "engine",
+        "key",
+        "operation",
+        "principal",
+        "request",
+        "source_key",
+        "verified",
+    )
 
     def __init__(self, engine: Engine, request: Request, bucket: str, key: str) -> None:
         self.engine = engine
         self.request = request
         self.bucket = bucket
         self.key = key
+        self.operation = ""
+        """Name of the operation, once it is known."""
+        self.action = ""
+        """The permission that was asked for last."""
         self.principal: Principal = ANONYMOUS
         self.verified: Verified | None = None
+        self.encryption: Encryption | None = None
+        """How the request says that what it writes is to be encrypted."""
+        self.customer_key = b""
+        """The client's own key to the object that the request names."""
+        self.source_key = b""
+        """The client's own key to the source of a copy."""
         self._query: dict[str, str] | None = None
+
+    def write_encryption(self) -> Encryption | None:
+        """Return how what the request writes is encrypted: as it says itself, else as its bucket says."""
+        return self.engine.store.encryption_of(self.bucket) if self.encryption is None else self.encryption
 
     @property
     def headers(self) -> Mapping[bytes, bytes]:
@@ -140,13 +193,81 @@ class Call:
         """The path of what is asked for, as errors name it."""
         return f"/{self.bucket}/{self.key}" if self.key else f"/{self.bucket}"
 
-    def authorize(self, action: str, bucket: str | None = None, key: str | None = None) -> None:
-        """Put the one question, whether this principal may do this."""
+    @property
+    def source_ip(self) -> str:
+        """Where the request comes from, behind the operator's own proxies."""
+        return self.engine.proxies.source_ip(self.request.peer[0], self.request.fields)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the request came by TLS, to this server or to a proxy of the operator's."""
         request = self.request
-        name, path = self.bucket if bucket is None else bucket, self.key if key is None else key
+        return self.engine.proxies.is_secure(request.peer[0], request.fields, is_secure=request.secure)
+
+    @property
+    def scheme(self) -> str:
+        """How clients write where they came to: `https` or `http`."""
+        return "https" if self.is_secure else "http"
+
+    def authorize(self, action: str) -> None:
+        """Put the one question, whether this principal may do this to what the request names."""
+        bucket, key = self.bucket, self.key
+        self.action = action
         self.engine.authorizer.authorize(
-            self.principal, action, f"{name}/{path}" if path else name, _context(request.peer[0], request.secure)
+            self.principal, action, f"{bucket}/{key}" if key else bucket, RequestContext(self, action)
         )
+
+    def authorize_in(self, action: str, context: Context, bucket: str, key: str = "") -> None:
+        """Put the one question about something else, or in other circumstances, than the request as such."""
+        resource = f"{bucket}/{key}" if key else bucket
+        self.engine.authorizer.authorize(self.principal, action, resource, context)
+
+    def is_allowed(self, action: str, context: Context, bucket: str, key: str = "") -> bool:
+        """Ask whether this principal may do this, where the answer only decides what is shown."""
+        ask = getattr(self.engine.authorizer, "is_allowed", None)
+        if ask is not None:  # spares the reasons, which take several times as long as the answer
+            return bool(ask(self.principal, action, f"{bucket}/{key}" if key else bucket, context))
+        try:
+            self.authorize_in(action, context, bucket, key)
+        except AccessDeniedError:
+            return False
+        return True
+
+    def commit(self, operation: Callable[[Tx], T], key: str | None = None) -> "asyncio.Future[T]":
+        """Run a verb durably on this request's behalf; `key` is the one it is about, of several."""
+        return self.engine.commit(operation, self.origin(key))
+
+    def origin(self, key: str | None = None) -> Origin:
+        """Return who asks for what, as the audit log has it."""
+        request, principal = self.request, self.principal
+        return Origin(
+            request.request_id,
+            f"s3:{self.operation}",
+            principal.name,
+            principal.access_key,
+            self.source_ip,
+            self.bucket,
+            self.key if key is None else key,
+            user_agent(request),
+            self.action,
+            204 if request.method == "DELETE" else 200,
+        )
+
+    def is_denied(self, action: str, context: Context, bucket: str, key: str = "") -> bool:
+        """Whether a statement says no, not merely none yes; an authoriser without policies has no such thing."""
+        decide = getattr(self.engine.authorizer, "decide", None)
+        resource = f"{bucket}/{key}" if key else bucket
+        if decide is None:
+            return False
+        decision = decide(self.principal, action, resource, context)
+        # A policy that cuts a key down refuses by its silence too, which is no statement.
+        return decision.effect is Effect.DENY and decision.statement >= 0
+
+    def is_withheld(self, action: str, context: Context, bucket: str, key: str = "") -> bool:
+        """Whether nothing could allow this: `is_denied`, or beyond what the key was cut down to."""
+        withholds = getattr(self.engine.authorizer, "withholds", None)
+        resource = f"{bucket}/{key}" if key else bucket
+        return withholds is not None and bool(withholds(self.principal, action, resource, context))
 
     def integer(self, name: str, default: int, *, most: int | None = None) -> int:
         """Return a query parameter as a non-negative number, cut to most; raises InvalidArgument."""
@@ -162,12 +283,6 @@ class Call:
             )
         value = int(text)
         return value if most is None else min(value, most)
-
-
-@lru_cache(maxsize=1024)
-def _context(source_ip: str, is_secure: bool) -> Context:  # noqa: FBT001 - a cache knows no names
-    """Return the circumstances of a client's requests, which are the same for all of them."""
-    return FixedContext({"aws:sourceip": (source_ip,), "aws:securetransport": ("true" if is_secure else "false",)})
 
 
 def header_text(value: bytes) -> str:
@@ -220,6 +335,11 @@ def decode_path(raw: bytes) -> str:
 
 def _not_utf8() -> S3RequestError:
     return S3RequestError("InvalidURI", "Could not parse the specified URI: it is not UTF-8.")
+
+
+def user_agent(request: Request) -> str:
+    """Return what a client says of itself, as far as the audit log wants to know."""
+    return request.fields.get(b"user-agent", b"")[:USER_AGENT_BYTES_MAX].decode("utf-8", "replace")
 
 
 @lru_cache(maxsize=4096)

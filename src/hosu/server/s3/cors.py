@@ -76,20 +76,18 @@ def _parse_rule(item: Element) -> Rule:
 
 async def put_cors(call: Call) -> Response:
     """PutBucketCors."""
-    call.authorize("s3:PutBucketCORS")
     root = parse(await read_document(call, CORS_BYTES_MAX), "CORSConfiguration")
     rules = [_parse_rule(item) for item in root.findall("CORSRule")]
     if not 0 < len(rules) <= RULES_MAX:
         raise S3RequestError("MalformedXML", f"A CORS configuration has 1 to {RULES_MAX} rules, not {len(rules)}")
     body = msgspec.json.encode(rules).decode()
-    await call.engine.commit(partial(set_document, name=call.bucket, kind=KIND, body=body, actor=call.principal.name))
+    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=body, actor=call.principal.name))
     return empty_response(call.request.request_id)
 
 
 async def delete_cors(call: Call) -> Response:
     """DeleteBucketCors."""
-    call.authorize("s3:PutBucketCORS")
-    await call.engine.commit(partial(set_document, name=call.bucket, kind=KIND, body=None, actor=call.principal.name))
+    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=None, actor=call.principal.name))
     return empty_response(call.request.request_id, status=204)
 
 
@@ -100,7 +98,6 @@ def _rules(call: Call) -> list[Rule] | None:
 
 def get_cors(call: Call) -> Response:
     """GetBucketCors."""
-    call.authorize("s3:GetBucketCORS")
     rules = _rules(call)
     if rules is None:
         raise S3RequestError("NoSuchCORSConfiguration", "The CORS configuration does not exist", bucket=call.bucket)

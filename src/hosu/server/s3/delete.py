@@ -13,6 +13,7 @@ from hosu.objects.records import Conditions
 from hosu.objects.transaction import Tx
 from hosu.server.http import Response
 from hosu.server.s3.call import Call
+from hosu.server.s3.conditions import PartContext
 from hosu.server.s3.errors import s3_code
 from hosu.server.s3.headers import check_version_id, delete_conditions, parse_delete_conditions
 from hosu.server.s3.payload import read_document
@@ -27,10 +28,9 @@ DELETE_BYTES_MAX = 2 * MIB
 async def delete(call: Call) -> Response:
     """DeleteObject."""
     version_id = call.version_id
-    call.authorize("s3:DeleteObject" if version_id is None else "s3:DeleteObjectVersion")
     if version_id is not None:
         check_version_id(version_id)
-    outcome = await call.engine.commit(
+    outcome = await call.commit(
         partial(
             delete_object,
             bucket_name=call.bucket,
@@ -67,12 +67,13 @@ async def delete_many(call: Call) -> Response:
     if not 0 < len(named) <= DELETE_KEYS_MAX:
         raise S3RequestError("MalformedXML", f"A delete must name 1 to {DELETE_KEYS_MAX} objects, not {len(named)}")
     if call.principal is ANONYMOUS:  # others learn key by key what they may not delete
-        call.authorize("s3:DeleteObject", key=named[0].key)
+        _authorize(call, named[0])
     call.engine.store.view().bucket(call.bucket)
     outcomes = await asyncio.gather(*[_delete_one(call, item) for item in named], return_exceptions=True)
     quiet, rows = boolean(root, "Quiet"), []
     for item, outcome in zip(named, outcomes, strict=True):
         if isinstance(outcome, HosuError):
+            call.engine.observer.refused(call.request, *s3_code(outcome), outcome, item.key)
             rows.append(_refused(item, outcome))
         elif isinstance(outcome, BaseException):
             raise outcome
@@ -82,7 +83,7 @@ async def delete_many(call: Call) -> Response:
 
 
 async def _delete_one(call: Call, item: _Named) -> DeleteOutcome:
-    call.authorize("s3:DeleteObject" if item.version_id is None else "s3:DeleteObjectVersion", key=item.key)
+    _authorize(call, item)
     if item.version_id is not None:
         check_version_id(item.version_id)
 
@@ -91,7 +92,14 @@ async def _delete_one(call: Call, item: _Named) -> DeleteOutcome:
             tx, call.bucket, item.key, item.version_id, conditions=item.conditions, actor=call.principal.name
         )
 
-    return await call.engine.commit(run)
+    return await call.commit(run, item.key)
+
+
+def _authorize(call: Call, item: _Named) -> None:
+    action = "s3:DeleteObject" if item.version_id is None else "s3:DeleteObjectVersion"
+    call.authorize_in(
+        action, PartContext(call, action, call.bucket, item.key, version_id=item.version_id), call.bucket, item.key
+    )
 
 
 def _deleted(item: _Named, outcome: DeleteOutcome) -> str:

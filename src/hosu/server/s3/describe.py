@@ -9,6 +9,7 @@ from functools import lru_cache
 from hosu.objects.read import parts
 from hosu.objects.records import STANDARD, ObjectRecord, decode_attributes
 from hosu.server.s3.call import Call, http_date
+from hosu.server.s3.encryption import encryption_lines
 from hosu.server.s3.headers import (
     DEFAULT_CONTENT_TYPE,
     STORED_HEADERS,
@@ -95,6 +96,8 @@ def _render_attributes(attributes_json: str, overrides: dict[str, str]) -> bytes
         lines.append(_line(header_bytes(shown), header_bytes(value, is_latin_1=shown in latin_1)))
     if attributes.tags:
         lines.append(b"x-amz-tagging-count: %d\r\n" % len(attributes.tags))
+    if attributes.encryption is not None:
+        lines.append(encryption_lines(attributes.encryption))
     return b"".join(lines)
 
 

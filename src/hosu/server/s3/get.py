@@ -7,6 +7,7 @@ from itertools import islice
 from hosu.kernel.limits import PART_NUMBER_MAX
 from hosu.objects.blobs import BlobRow, OpenBlob
 from hosu.objects.bodies import StoredBody
+from hosu.objects.encryption.blobs import OpenSealedBlob
 from hosu.objects.read import (
     Piece,
     blob_row,
@@ -18,9 +19,10 @@ from hosu.objects.read import (
 )
 from hosu.objects.records import BlobKind, ObjectRecord
 from hosu.objects.store import ObjectStore
-from hosu.server.http import BytesSegment, FdSegment, FileBody, Response, Segment, StreamBody
+from hosu.server.http import BytesSegment, FdSegment, FileBody, ReaderSegment, Response, Segment, StreamBody
 from hosu.server.s3.call import Call, http_date
 from hosu.server.s3.describe import object_lines, validator_lines
+from hosu.server.s3.encryption import check_reader, take_read_headers
 from hosu.server.s3.errors import XML_HEADER
 from hosu.server.s3.headers import (
     NotModifiedError,
@@ -34,19 +36,18 @@ from hosu.server.s3.xml_write import document, element
 PIECES_OPEN_MAX = 64
 """Blob files one response holds open; an object of more parts is streamed, opening one after the other."""
 
-_CUSTOMER_KEY = b"x-amz-server-side-encryption-customer-algorithm"
 _CONDITIONAL = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
 
 
 def get_object(call: Call) -> Response | Awaitable[Response]:
     """GetObject: at once when the bytes are at hand and verified."""
-    call.authorize("s3:GetObject" if call.version_id is None else "s3:GetObjectVersion")
+    take_read_headers(call)
     return _answer(call, is_head=False)
 
 
 def head_object(call: Call) -> Response | Awaitable[Response]:
     """HeadObject: what GetObject would say, without the body."""
-    call.authorize("s3:GetObject" if call.version_id is None else "s3:GetObjectVersion")
+    take_read_headers(call)
     return _answer(call, is_head=True)
 
 
@@ -72,17 +73,16 @@ def _find_fast(call: Call, *, is_head: bool) -> tuple[ObjectRecord, BlobRow | No
 
 def _answer(call: Call, *, is_head: bool) -> Response | Awaitable[Response]:
     record, blob, body = _find_fast(call, is_head=is_head)
-    fields = call.request.fields
-    if _CUSTOMER_KEY in fields:
-        raise S3RequestError("InvalidRequest", "The encryption parameters are not applicable to this object.")
+    fields, part = call.request.fields, _part_of(call)
+    of_part = None if part is None else _wanted_range(call, record, part)  # one that is not there is told to anybody
+    check_reader(call, record)
     with_checksum = fields.get(b"x-amz-checksum-mode", b"").upper() == b"ENABLED"
     if not _CONDITIONAL.isdisjoint(fields):
         try:
             check_read_conditions(record, fields)
         except NotModifiedError:
             return Response(304, lines=validator_lines(call, record))
-    part = _part_of(call)
-    start, end, is_partial = _wanted_range(call, record, part)
+    start, end, is_partial = of_part or _wanted_range(call, record, part)
     lines = object_lines(call, record, with_checksum=with_checksum and (part is not None or not is_partial))
     if part is not None and record.part_count:
         lines += b"x-amz-mp-parts-count: %d\r\n" % record.part_count
@@ -92,7 +92,7 @@ def _answer(call: Call, *, is_head: bool) -> Response | Awaitable[Response]:
     if is_head:
         return Response(status, lines=lines, length=end - start)
     if blob is not None and blob.kind == BlobKind.INLINE:
-        body = call.engine.store.inline_bytes(blob)
+        body = call.engine.store.inline_bytes(blob, call.customer_key)
     if body is not None:
         return Response(status, body=body if end - start == len(body) else body[start:end], lines=lines)
     if blob is None or start == end:
@@ -142,16 +142,16 @@ def _file_answer(call: Call, response: Response, blob: BlobRow, start: int, end:
     """Answer from blob files: at once when all are verified, else once a thread has hashed them."""
     store = call.engine.store
     if blob.kind == BlobKind.FILE:
-        opened = store.open_file(blob)
+        opened = store.open_file(blob, call.customer_key)
         if not opened.is_verified(store.clock.now_ms()):
             return _verified_answer(call, response, [Piece(blob, start, end - start)], opened)
-        response.body = FileBody([FdSegment(opened.descriptor, start, end - start)], opened.close)
+        response.body = FileBody([_segment(opened, start, end - start)], opened.close)
         return response
     view = store.view()
     with view.snapshot():
         found = list(islice(pieces(view, blob, start, end), PIECES_OPEN_MAX + 1))
     if len(found) > PIECES_OPEN_MAX:
-        response.body = StreamBody(_stream(call, blob, start, end), end - start)
+        response.body = StreamBody(_stream(call, blob, start, end, call.customer_key), end - start)
         return response
     return _verified_answer(call, response, found, None)
 
@@ -166,18 +166,24 @@ async def _verified_answer(call: Call, response: Response, found: list[Piece], s
     with closing_all(opened):
         for piece in found:
             if piece.blob.kind == BlobKind.INLINE:
-                data = store.inline_bytes(piece.blob)
+                data = store.inline_bytes(piece.blob, call.customer_key)
                 segments.append(BytesSegment(data[piece.start : piece.start + piece.size_bytes]))
                 continue
             # The thread hands the descriptor over itself: a cancelled caller would not take it.
-            await call.engine.run(_open_into, opened, store, piece.blob)
-            segments.append(FdSegment(opened[-1].descriptor, piece.start, piece.size_bytes))
+            await call.engine.run(_open_into, opened, store, piece.blob, call.customer_key)
+            segments.append(_segment(opened[-1], piece.start, piece.size_bytes))
     response.body = FileBody(segments, partial(_close_all, opened))
     return response
 
 
-def _open_into(opened: list[OpenBlob], store: ObjectStore, row: BlobRow) -> None:
-    opened.append(store.open_verified(row))
+def _segment(opened: OpenBlob, start: int, size_bytes: int) -> Segment:
+    if isinstance(opened, OpenSealedBlob):
+        return ReaderSegment(opened.read_into, opened.read_cached, start, size_bytes)
+    return FdSegment(opened.descriptor, start, size_bytes)
+
+
+def _open_into(opened: list[OpenBlob], store: ObjectStore, row: BlobRow, customer_key: bytes) -> None:
+    opened.append(store.open_verified(row, customer_key))
 
 
 def _close_all(blobs: list[OpenBlob]) -> None:
@@ -185,12 +191,12 @@ def _close_all(blobs: list[OpenBlob]) -> None:
         blob.close()
 
 
-async def _stream(call: Call, blob: BlobRow, start: int, end: int) -> AsyncIterator[bytes]:
+async def _stream(call: Call, blob: BlobRow, start: int, end: int, customer_key: bytes) -> AsyncIterator[bytes]:
     """Yield bytes start to end of a stored body; threads look up, check and read."""
     run = call.engine.run
     held: list[StoredBody] = []
     try:
-        await run(lambda: held.append(StoredBody(call.engine.store, call.key, blob)))
+        await run(lambda: held.append(StoredBody(call.engine.store, call.key, blob, customer_key)))
         chunks = held[0].chunks(start, end)
         while data := await run(next, chunks, b""):
             yield data
@@ -199,23 +205,26 @@ async def _stream(call: Call, blob: BlobRow, start: int, end: int) -> AsyncItera
             body.close()
 
 
-async def read_range(call: Call, blob: BlobRow | None, start: int, end: int) -> AsyncIterator[bytes]:
+async def read_range(
+    call: Call, blob: BlobRow | None, start: int, end: int, customer_key: bytes = b""
+) -> AsyncIterator[bytes]:
     """Yield verified bytes start to end of a stored body, for those who hash it again."""
     if blob is not None and start < end:
-        async for data in _stream(call, blob, start, end):
+        async for data in _stream(call, blob, start, end, customer_key):
             yield data
 
 
 def get_object_attributes(call: Call) -> Response:
     """GetObjectAttributes."""
-    call.authorize("s3:GetObjectAttributes" if call.version_id is None else "s3:GetObjectVersionAttributes")
     wanted = {name.strip() for name in (call.header(b"x-amz-object-attributes") or "").split(",") if name.strip()}
     known = {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
     if not wanted or not wanted <= known:
         raise S3RequestError(
             "InvalidArgument", f"Invalid attribute name specified: choose from {', '.join(sorted(known))}"
         )
+    take_read_headers(call)
     record, _ = _find(call)
+    check_reader(call, record)
     fields = []
     if "ETag" in wanted:
         fields.append(element("ETag", record.etag))

@@ -1,10 +1,12 @@
 """What request headers say about an object: its attributes, conditions and ranges; and what responses say back."""
 
+from collections.abc import Collection
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from hosu.identity.acl import canonical_id
 from hosu.kernel.errors import ErrorKind, InvalidInputError
 from hosu.kernel.limits import TAGS_PER_OBJECT_MAX
 from hosu.objects.names import check_tags
@@ -12,9 +14,9 @@ from hosu.objects.read import PartFacts
 from hosu.objects.records import NO_CONDITIONS, STANDARD, Attributes, Conditions, ObjectRecord
 from hosu.objects.versions import is_version_id
 from hosu.server.http import Headers
+from hosu.server.s3.acl import acl_for_write
 from hosu.server.s3.call import Call, header_text
 from hosu.server.s3.request_errors import S3RequestError
-from hosu.server.s3.xml_write import OWNER_ID
 
 STORED_HEADERS = {
     b"cache-control": b"Cache-Control",
@@ -30,27 +32,13 @@ STORED_HEADERS = {
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 _META = b"x-amz-meta-"
 STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY"})
-ACCEPTED_ACLS = frozenset({"private", "bucket-owner-full-control"})
-_OTHER_ACLS = frozenset(
-    {
-        "authenticated-read",
-        "aws-exec-read",
-        "bucket-owner-read",
-        "log-delivery-write",
-        "public-read",
-        "public-read-write",
-    }
-)
 _REFUSED_PREFIXES = (
     b"x-amz-copy-source-server-side-encryption",
-    b"x-amz-grant-",
     b"x-amz-object-lock-",
     b"x-amz-object-ownership",
     b"x-amz-server-side-encryption",
     b"x-amz-write-offset-bytes",
 )
-_SSE = b"x-amz-server-side-encryption"
-_SSE_CUSTOMER = b"x-amz-server-side-encryption-customer-algorithm"
 _RANGE_UNIT = "bytes="
 _SIZE_DIGITS_MAX = 19
 """A number of fewer digits fits 64 bits."""
@@ -78,7 +66,10 @@ def attributes_of(call: Call) -> Attributes:
         else:
             del headers["content-encoding"]
     tagging = call.header(b"x-amz-tagging")
-    return Attributes(headers, metadata, parse_tagging(tagging) if tagging else {}, tuple(latin_1))
+    if tagging:
+        call.authorize("s3:PutObjectTagging")
+    tags = parse_tagging(tagging) if tagging else {}
+    return Attributes(headers, metadata, tags, tuple(latin_1), acl=acl_for_write(call))
 
 
 def _is_utf_8(value: bytes) -> bool:
@@ -112,39 +103,18 @@ def storage_class_of(call: Call) -> str:
     return name
 
 
-def refuse_unsupported(call: Call) -> None:
-    """Refuse by name what a write asks for and hosu would otherwise have to ignore."""
-    for name, value in call.headers.items():
-        if not name.startswith(b"x-amz-"):
-            continue
-        if name == b"x-amz-acl":
-            check_acl(header_text(value))
-        elif name.startswith(_REFUSED_PREFIXES):
-            if _SSE in call.headers and _SSE_CUSTOMER in call.headers:
-                raise S3RequestError(
-                    "InvalidArgument",
-                    "Server Side Encryption with Customer provided key is incompatible with the encryption method "
-                    "specified",
-                )
+def refuse_unsupported(call: Call, *, but: Collection[bytes] = ()) -> None:
+    """Refuse by name what a write asks for and hosu would otherwise have to ignore; `but` is looked at elsewhere."""
+    for name in call.headers:
+        if name.startswith(_REFUSED_PREFIXES) and name not in but:
             raise S3RequestError("NotImplemented", f"The header {header_text(name)} is not supported")
 
 
-def check_owner(call: Call, name: bytes) -> None:
-    """Refuse a request that expects a bucket to belong to somebody else; all of them belong to the lake's root."""
-    expected = call.header(name)
-    if expected is not None and expected != OWNER_ID:
+def check_owner(call: Call, name: bytes, bucket: str) -> None:
+    """Refuse a request that expects a bucket to belong to somebody else than it does."""
+    expected, facts = call.header(name), call.engine.acls.facts(bucket)
+    if expected is not None and facts is not None and expected != canonical_id(facts.owner):
         raise S3RequestError("AccessDenied", f"The bucket does not belong to the account that {name.decode()} names")
-
-
-def check_acl(name: str) -> None:
-    """Refuse a canned ACL that gives anyone but the owner access, and a name that is none."""
-    if name in ACCEPTED_ACLS:
-        return
-    if name not in _OTHER_ACLS:
-        raise S3RequestError(
-            "InvalidArgument", f"{name!r} is not a canned ACL", argument_name="x-amz-acl", argument_value=name
-        )
-    raise S3RequestError("NotImplemented", f"The ACL {name!r} is not supported; grant access by policy")
 
 
 def write_conditions(call: Call) -> Conditions:

@@ -2,10 +2,11 @@
 
 import base64
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 
+from hosu.identity.acl import ROOT
 from hosu.kernel.limits import LIST_KEYS_MAX
 from hosu.objects.aliases import Alias, aliases_at
 from hosu.objects.listing import ListRequest, Page, VersionsPage, list_objects, list_versions
@@ -19,7 +20,7 @@ from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_write import document, element, flag, owner, xml_response
 
 
-def _entry_template(key: Field, *, with_owner: bool) -> Template:
+def _entry_template(key: Field, shown_owner: str) -> Template:
     """Describe one `Contents` element, which SQLite renders."""
     return (
         "<Contents><Key>",
@@ -33,17 +34,24 @@ def _entry_template(key: Field, *, with_owner: bool) -> Template:
         OptionalText(("<ChecksumType>", Field.CHECKSUM_TYPE, "</ChecksumType>")),
         "<Size>",
         Field.SIZE_BYTES,
-        "</Size>" + (owner() if with_owner else "") + "<StorageClass>",
+        "</Size>" + shown_owner + "<StorageClass>",
         Field.STORAGE_CLASS,
         "</StorageClass></Contents>",
     )
 
 
-_TEMPLATES = {
-    (is_encoded, with_owner): _entry_template(Field.KEY_URL if is_encoded else Field.KEY_XML, with_owner=with_owner)
-    for is_encoded in (False, True)
-    for with_owner in (False, True)
-}
+@lru_cache(maxsize=1024)
+def _template(account: str | None, *, is_encoded: bool) -> Template:
+    """Return how `Contents` elements look: with their owner, or with None without one."""
+    return _entry_template(
+        Field.KEY_URL if is_encoded else Field.KEY_XML, "" if account is None else owner(account=account)
+    )
+
+
+def _owner(call: Call) -> str:
+    """Return the user whom a listing names as the owner of its objects: the bucket's own."""
+    facts = call.engine.acls.facts(call.bucket)
+    return ROOT if facts is None else facts.owner
 
 
 class _Token(msgspec.Struct, frozen=True, array_like=True):
@@ -82,7 +90,6 @@ def encoder(call: Call) -> tuple[Callable[[str], str], bool]:
 
 async def list_objects_v1(call: Call) -> Response:
     """ListObjects."""
-    call.authorize("s3:ListBucket")
     query, (shown, is_encoded) = call.query, encoder(call)
     prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("marker", "")
     limit = call.integer("max-keys", LIST_KEYS_MAX, most=LIST_KEYS_MAX)
@@ -90,7 +97,7 @@ async def list_objects_v1(call: Call) -> Response:
     request = ListRequest(
         bucket=call.bucket, prefix=prefix, delimiter=delimiter, after=marker,
         skips_after=skips and marker.endswith(delimiter), limit=limit,
-        template=_TEMPLATES[is_encoded, True],
+        template=_template(_owner(call), is_encoded=is_encoded),
     )  # fmt: skip
     page = await _read_page(call, request)
     inner = element("Name", call.bucket) + element("Prefix", shown(prefix)) + element("Marker", shown(marker))
@@ -102,7 +109,6 @@ async def list_objects_v1(call: Call) -> Response:
 
 async def list_objects_v2(call: Call) -> Response:
     """ListObjectsV2."""
-    call.authorize("s3:ListBucket")
     query, (shown, is_encoded) = call.query, encoder(call)
     prefix, delimiter, start_after = query.get("prefix", ""), query.get("delimiter", ""), query.get("start-after", "")
     limit = call.integer("max-keys", LIST_KEYS_MAX, most=LIST_KEYS_MAX)
@@ -116,7 +122,9 @@ async def list_objects_v2(call: Call) -> Response:
         bucket=call.bucket, prefix=prefix, delimiter=delimiter,
         after=start_after if token is None else token.after,
         skips_after=token is not None and token.skips_after, limit=limit,
-        template=_TEMPLATES[is_encoded, query.get("fetch-owner", "").lower() == "true"],
+        template=_template(
+            _owner(call) if query.get("fetch-owner", "").lower() == "true" else None, is_encoded=is_encoded
+        ),
     )  # fmt: skip
     page = await _read_page(call, request, token.as_of_seq if token else None)
     inner = element("Name", call.bucket) + element("Prefix", shown(prefix))
@@ -159,7 +167,6 @@ def _prefixes(prefixes: list[str], shown: Callable[[str], str]) -> str:
 
 async def list_object_versions(call: Call) -> Response:
     """ListObjectVersions."""
-    call.authorize("s3:ListBucketVersions")
     query, (shown, is_encoded) = call.query, encoder(call)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     key_marker, version_marker = query.get("key-marker", ""), query.get("version-id-marker", "")
@@ -184,17 +191,18 @@ async def list_object_versions(call: Call) -> Response:
     inner += element("MaxKeys", limit) + (element("Delimiter", shown(delimiter)) if delimiter else "")
     inner += element("EncodingType", "url") if is_encoded else ""
     inner += flag("IsTruncated", value=page.is_truncated)
-    inner += "".join(_version(record, shown) for record in page.records) + _prefixes(page.prefixes, shown)
+    holder = _owner(call)
+    inner += "".join(_version(record, shown, holder) for record in page.records) + _prefixes(page.prefixes, shown)
     return xml_response(call.request.request_id, "ListVersionsResult", inner)
 
 
-def _version(record: ObjectRecord, shown: Callable[[str], str]) -> str:
+def _version(record: ObjectRecord, shown: Callable[[str], str], holder: str) -> str:
     inner = element("Key", shown(record.key)) + element("VersionId", record.version_id)
     inner += flag("IsLatest", value=record.is_latest) + element("LastModified", iso_date(record.modified_ms))
     if record.is_marker:
-        return f"<DeleteMarker>{inner}{owner()}</DeleteMarker>"
+        return f"<DeleteMarker>{inner}{owner(account=holder)}</DeleteMarker>"
     inner += element("ETag", f'"{record.etag}"') + element("Size", record.size_bytes)
     if record.checksum_algorithm:
         inner += element("ChecksumAlgorithm", record.checksum_algorithm)
         inner += element("ChecksumType", record.checksum_type)
-    return f"<Version>{inner}{owner()}{element('StorageClass', record.storage_class)}</Version>"
+    return f"<Version>{inner}{owner(account=holder)}{element('StorageClass', record.storage_class)}</Version>"

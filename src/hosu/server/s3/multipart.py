@@ -4,8 +4,10 @@ from collections.abc import Awaitable
 from functools import partial
 from xml.etree.ElementTree import Element
 
+from hosu.identity.acl import ROOT
 from hosu.kernel.errors import ErrorKind, InvalidInputError
 from hosu.kernel.limits import MIB, PART_BYTES_MAX, PART_NUMBER_MAX
+from hosu.objects.encryption.modes import encryption_of_parts
 from hosu.objects.multipart import (
     CompletedPart,
     CompleteRequest,
@@ -20,8 +22,9 @@ from hosu.objects.multipart import (
     list_parts,
     list_uploads,
 )
+from hosu.objects.quota import check_part_fits
 from hosu.objects.records import ChecksumType
-from hosu.server.http import Headers, Response
+from hosu.server.http import Response
 from hosu.server.s3.bodies import Expectations, Received, read_expectations, receive, take_small
 from hosu.server.s3.call import Call, iso_date, version_headers
 from hosu.server.s3.checksums import (
@@ -34,6 +37,13 @@ from hosu.server.s3.checksums import (
     parse_composite,
 )
 from hosu.server.s3.copy import part_number
+from hosu.server.s3.encryption import (
+    ENCRYPTION_HEADERS,
+    encryption_headers,
+    take_part_headers,
+    take_write_headers,
+    written_headers,
+)
 from hosu.server.s3.headers import (
     attributes_of,
     parse_number,
@@ -58,15 +68,15 @@ PARTS_PER_PAGE_MAX = 1000
 
 async def create(call: Call) -> Response:
     """CreateMultipartUpload."""
-    call.authorize("s3:PutObject")
-    refuse_unsupported(call)
+    refuse_unsupported(call, but=ENCRYPTION_HEADERS)
+    take_write_headers(call)
     named, requested_type = call.header(b"x-amz-checksum-algorithm"), call.header(b"x-amz-checksum-type")
     algorithm = None if named is None else parse_algorithm(named)
     if algorithm is None and requested_type is not None:
         raise S3RequestError(
             "InvalidRequest", "The x-amz-checksum-type header needs x-amz-checksum-algorithm beside it"
         )
-    upload = await call.engine.commit(
+    upload = await call.commit(
         partial(
             create_upload,
             bucket_name=call.bucket,
@@ -75,12 +85,13 @@ async def create(call: Call) -> Response:
             storage_class=storage_class_of(call),
             checksum_algorithm=None if algorithm is None else algorithm.value,
             checksum_type=None if algorithm is None else multipart_type(algorithm, requested_type).value,
+            encryption=call.engine.store.keys.facts_of(call.write_encryption()),
         )
     )
     inner = element("Bucket", call.bucket) + element("Key", call.key) + element("UploadId", upload.upload_id)
-    headers: Headers = []
+    headers = written_headers(upload.attributes.encryption)
     if upload.checksum_algorithm and upload.checksum_type:
-        headers = [
+        headers += [
             (b"x-amz-checksum-algorithm", upload.checksum_algorithm.encode()),
             (b"x-amz-checksum-type", upload.checksum_type.encode()),
         ]
@@ -89,12 +100,13 @@ async def create(call: Call) -> Response:
 
 def put_part(call: Call) -> Awaitable[Response]:
     """UploadPart."""
-    call.authorize("s3:PutObject")
-    refuse_unsupported(call)
+    refuse_unsupported(call, but=ENCRYPTION_HEADERS)
+    take_part_headers(call)
     number = part_number(call)
     upload = get_upload(call.engine.store.view(), call.bucket, call.key, call.query["uploadId"])
     call.engine.store.check_space()
     expected = read_expectations(call, size_bytes_max=PART_BYTES_MAX)
+    expected.encryption = encryption_of_parts(upload.attributes.encryption, call.customer_key)
     algorithm = None if upload.checksum_algorithm is None else ChecksumAlgorithm(upload.checksum_algorithm)
     if expected.checksum is not None and algorithm is not None and expected.checksum.algorithm is not algorithm:
         raise S3RequestError(
@@ -103,6 +115,9 @@ def put_part(call: Call) -> Awaitable[Response]:
             f"actual checksum Type: {expected.checksum.algorithm.value.lower()}",
         )
     small = take_small(call, expected, algorithm)
+    if small is None and expected.size_bytes is not None:
+        view = call.engine.store.view()
+        check_part_fits(view, view.bucket(call.bucket), upload.id, number, expected.size_bytes)
     return _store_part(call, upload, number, expected, small)
 
 
@@ -128,7 +143,7 @@ async def _store_part(
             checksum_value=checksum.value if checksum is not None and algorithm is not None else None,
         ),
     )
-    headers = [(b"ETag", b'"%b"' % received.md5.encode())]
+    headers = [(b"ETag", b'"%b"' % received.md5.encode()), *encryption_headers(upload.attributes.encryption)]
     if checksum is not None:
         headers.append((f"x-amz-checksum-{checksum.algorithm.lower()}".encode(), checksum.value.encode()))
     return empty_response(call.request.request_id, *headers)
@@ -136,18 +151,15 @@ async def _store_part(
 
 async def abort(call: Call) -> Response:
     """AbortMultipartUpload."""
-    call.authorize("s3:AbortMultipartUpload")
-    await call.engine.commit(
-        partial(abort_upload, bucket_name=call.bucket, key=call.key, upload_id=call.query["uploadId"])
-    )
+    await call.commit(partial(abort_upload, bucket_name=call.bucket, key=call.key, upload_id=call.query["uploadId"]))
     return empty_response(call.request.request_id, status=204)
 
 
 async def complete(call: Call) -> Response:
     """CompleteMultipartUpload."""
-    call.authorize("s3:PutObject")
     upload_id = call.query["uploadId"]
-    refuse_unsupported(call)
+    refuse_unsupported(call, but=ENCRYPTION_HEADERS)
+    take_part_headers(call)
     body = await read_document(call, COMPLETE_BYTES_MAX, has_checksum_of_object=True)
     root = parse(body, "CompleteMultipartUpload")
     named = [_completed_part(part) for part in root.findall("Part")]
@@ -163,6 +175,7 @@ async def complete(call: Call) -> Response:
             upload = None
         chosen = [] if upload is None else choose_parts(list_parts(view, upload), named)
     if upload is not None:
+        encryption_of_parts(upload.attributes.encryption, call.customer_key)
         _check_stated_size(call, chosen)
     request = CompleteRequest(
         bucket=call.bucket,
@@ -173,14 +186,15 @@ async def complete(call: Call) -> Response:
         conditions=write_conditions(call),
         actor=call.principal.name,
     )
-    record = await call.engine.commit(partial(complete_upload, request=request))
+    record = await call.commit(partial(complete_upload, request=request))
     host = (call.header(b"host") or "").strip()
-    inner = element("Location", f"http://{host}/{call.bucket}/{call.key}")
+    inner = element("Location", f"{call.scheme}://{host}/{call.bucket}/{call.key}")
     inner += element("Bucket", call.bucket) + element("Key", call.key) + element("ETag", f'"{record.etag}"')
     if record.checksum is not None:
         inner += element(f"Checksum{record.checksum.algorithm}", record.checksum.value)
         inner += element("ChecksumType", record.checksum.type)
-    return xml_response(call.request.request_id, "CompleteMultipartUploadResult", inner, *version_headers(record))
+    headers = [*version_headers(record), *written_headers(record.attributes.encryption)]
+    return xml_response(call.request.request_id, "CompleteMultipartUploadResult", inner, *headers)
 
 
 def _completed_part(part: Element) -> CompletedPart:
@@ -247,7 +261,6 @@ def _whole_checksum(call: Call, upload: Upload, chosen: list[Part]) -> str | Non
 
 async def list_all_parts(call: Call) -> Response:
     """ListParts."""
-    call.authorize("s3:ListMultipartUploadParts")
     limit = call.integer("max-parts", PARTS_PER_PAGE_MAX, most=PARTS_PER_PAGE_MAX)
     marker = call.integer("part-number-marker", 0)
     view = call.engine.store.view()
@@ -256,7 +269,7 @@ async def list_all_parts(call: Call) -> Response:
         found = list_parts(view, upload, after=marker, limit=limit + 1)
     shown = found[:limit]
     inner = element("Bucket", call.bucket) + element("Key", call.key) + element("UploadId", upload.upload_id)
-    inner += owner("Initiator") + owner() + element("StorageClass", upload.storage_class)
+    inner += _owners(call, upload) + element("StorageClass", upload.storage_class)
     if upload.checksum_algorithm:
         inner += element("ChecksumAlgorithm", upload.checksum_algorithm)
         inner += element("ChecksumType", upload.checksum_type)
@@ -265,6 +278,16 @@ async def list_all_parts(call: Call) -> Response:
     inner += element("MaxParts", limit) + flag("IsTruncated", value=len(found) > limit)
     inner += "".join(_part(upload, part) for part in shown)
     return xml_response(call.request.request_id, "ListPartsResult", inner)
+
+
+def _owners(call: Call, upload: Upload) -> str:
+    """Return who began an upload and will own its object."""
+    facts = call.engine.acls.facts(call.bucket)
+    account = ROOT if facts is None else facts.owner
+    acl = upload.attributes.acl if facts is not None and facts.has_acls else None
+    if acl is not None:
+        account = acl.owner
+    return owner("Initiator", account=account) + owner(account=account)
 
 
 def _part(upload: Upload, part: Part) -> str:
@@ -277,7 +300,6 @@ def _part(upload: Upload, part: Part) -> str:
 
 async def list_all(call: Call) -> Response:
     """ListMultipartUploads."""
-    call.authorize("s3:ListBucketMultipartUploads")
     query, (shown, is_encoded) = call.query, encoder(call)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     key_marker, upload_marker = query.get("key-marker", ""), query.get("upload-id-marker", "")
@@ -298,7 +320,7 @@ async def list_all(call: Call) -> Response:
     inner += element("MaxUploads", limit) + flag("IsTruncated", value=page.is_truncated)
     for upload in page.uploads:
         row = element("Key", shown(upload.key)) + element("UploadId", upload.upload_id)
-        row += owner("Initiator") + owner() + element("StorageClass", upload.storage_class)
+        row += _owners(call, upload) + element("StorageClass", upload.storage_class)
         row += element("Initiated", iso_date(upload.initiated_ms))
         if upload.checksum_algorithm:
             row += element("ChecksumAlgorithm", upload.checksum_algorithm)

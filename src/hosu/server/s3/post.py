@@ -2,22 +2,27 @@
 
 from urllib.parse import quote
 
+import msgspec
+
 from hosu.kernel.auth import ANONYMOUS
 from hosu.kernel.limits import INLINE_BYTES_MAX, PUT_BYTES_MAX, TAGS_PER_OBJECT_MAX
-from hosu.objects.blobs import stage_inline
+from hosu.objects.encryption.modes import Encryption
 from hosu.objects.records import Attributes
 from hosu.server.http import Response
+from hosu.server.s3.acl import CANNED, acl_for_write
 from hosu.server.s3.bodies import Expectations, Gatherer, Received, Spool
 from hosu.server.s3.call import Call
 from hosu.server.s3.checksums import ChecksumRequest, requested_checksum
-from hosu.server.s3.errors import XML_HEADER
-from hosu.server.s3.headers import STORED_HEADERS, check_acl, refuse_unsupported
+from hosu.server.s3.conditions import PartContext
+from hosu.server.s3.encryption import ENCRYPTION_HEADERS, take_write_headers
+from hosu.server.s3.errors import DECLARATION, XML_HEADER
+from hosu.server.s3.headers import STORED_HEADERS, refuse_unsupported
 from hosu.server.s3.post_form import PostFormParser, form_key, success_redirect, success_status
 from hosu.server.s3.post_policy import PostGrant, verify_post
 from hosu.server.s3.put import plan_put, put_headers, store_body
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.tagging import parse_tags
-from hosu.server.s3.xml_write import document, element
+from hosu.server.s3.xml_write import element
 
 _META = "x-amz-meta-"
 
@@ -30,6 +35,8 @@ class FormCall(Call):
     def __init__(self, call: Call, fields: dict[str, str]) -> None:
         super().__init__(call.engine, call.request, call.bucket, form_key(fields))
         self._fields = {name.encode("latin-1", "replace"): value.encode() for name, value in fields.items()}
+        if b"acl" in self._fields:
+            self._fields.setdefault(CANNED, self._fields[b"acl"])
 
     @property
     def headers(self) -> dict[bytes, bytes]:
@@ -57,18 +64,25 @@ async def post(call: Call) -> Response:
         fields, call.bucket, call.engine.secrets, call.engine.store.clock.now_ms(), region=call.engine.region or None
     )
     upload = FormCall(call, fields)
-    upload.principal = ANONYMOUS if grant is None else call.engine.principal(grant.access_key, None)
-    upload.authorize("s3:PutObject")
-    refuse_unsupported(upload)
-    if (acl := fields.get("acl")) is not None:
-        check_acl(acl)
-    plan = plan_put(upload, _attributes(fields), event="ObjectCreated:Post")
+    upload.principal = (
+        ANONYMOUS if grant is None else call.engine.principal(grant.access_key, fields.get("x-amz-security-token"))
+    )
+    upload.operation = call.operation
+    call.principal = upload.principal
+    attributes = _attributes(fields)
+    _authorize(upload, "s3:PutObject", attributes)
+    if attributes.tags:
+        _authorize(upload, "s3:PutObjectTagging", attributes)
+    refuse_unsupported(upload, but=ENCRYPTION_HEADERS)
+    take_write_headers(upload)
+    attributes = msgspec.structs.replace(attributes, acl=acl_for_write(upload))
+    plan = plan_put(upload, attributes, event="ObjectCreated:Post")
     call.engine.store.view().bucket(call.bucket)
-    received = await _receive(call, form, early, grant)
+    received = await _receive(call, form, early, grant, upload.write_encryption())
     record = await store_body(upload, received, plan)
     headers = put_headers(upload, record)
-    location = f"http://{call.header(b'host') or ''}/{call.bucket}/{quote(upload.key)}"
-    redirect = success_redirect(fields, call.bucket, upload.key, f'"{record.etag}"')
+    location = f"{call.scheme}://{call.header(b'host') or ''}/{call.bucket}/{quote(upload.key)}"
+    redirect = success_redirect(fields, call.bucket, upload.key, record.etag)
     if redirect is not None:
         return Response(303, [*headers, (b"Location", redirect.encode())])
     headers.append((b"Location", location.encode()))
@@ -77,7 +91,14 @@ async def post(call: Call) -> Response:
         return Response(status, headers)
     inner = element("Location", location) + element("Bucket", call.bucket) + element("Key", upload.key)
     inner += element("ETag", f'"{record.etag}"')
-    return Response(201, [*headers, XML_HEADER], document("PostResponse", inner))
+    # Of all of S3's documents this one has no namespace.
+    body = f"{DECLARATION}<PostResponse>{inner}</PostResponse>".encode()
+    return Response(201, [*headers, XML_HEADER], body)
+
+
+def _authorize(upload: FormCall, action: str, attributes: Attributes) -> None:
+    context = PartContext(upload, action, upload.bucket, upload.key, tags=attributes.tags)
+    upload.authorize_in(action, context, upload.bucket, upload.key)
 
 
 def _attributes(fields: dict[str, str]) -> Attributes:
@@ -87,10 +108,12 @@ def _attributes(fields: dict[str, str]) -> Attributes:
     return Attributes(headers, metadata, parse_tags(tagging.encode(), TAGS_PER_OBJECT_MAX) if tagging else {})
 
 
-async def _receive(call: Call, form: PostFormParser, early: list[bytes], grant: PostGrant | None) -> Received:
+async def _receive(
+    call: Call, form: PostFormParser, early: list[bytes], grant: PostGrant | None, encryption: Encryption | None
+) -> Received:
     """Receive the file of a form; small ones stay in memory, larger ones go to a blob file."""
     checksum = _checksum(form.fields)
-    gatherer = Gatherer(Expectations(None, None, None, None, checksum))
+    gatherer = Gatherer(Expectations(None, None, None, None, checksum, encryption))
     small = bytearray(b"".join(early))
     _check_size(form, grant)
     body = call.request.body
@@ -103,7 +126,7 @@ async def _receive(call: Call, form: PostFormParser, early: list[bytes], grant: 
         _finish(form, grant)
         gatherer.update(small)
         md5, found = gatherer.check()
-        return Received(stage_inline(bytes(small)), md5, found)
+        return Received(call.engine.store.stage(bytes(small), encryption), md5, found)
     async with Spool(call, gatherer) as spool:
         await spool.add(bytes(small))
         while piece := await body.chunk():

@@ -3,14 +3,26 @@
 import asyncio
 import dataclasses
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from hosu.identity.acl import Acls
 from hosu.kernel.auth import Authorizer, Keyring
 from hosu.kernel.settings import Settings
 from hosu.objects.store import ObjectStore
-from hosu.server.http import HttpLimits, HttpServer
+from hosu.server.extensions import ExtensionMaker
+from hosu.server.http import (
+    AccessHook,
+    HttpLimits,
+    HttpServer,
+    ProtocolErrorHook,
+    Request,
+    Response,
+    TlsContext,
+)
 from hosu.server.s3.call import Engine
 from hosu.server.s3.errors import protocol_error
+from hosu.server.s3.observer import Observer
+from hosu.server.s3.port import S3Port
 from hosu.server.s3.service import S3Service, log_access, log_handler_error
 
 STOP_GRACE_S = 30.0
@@ -26,19 +38,56 @@ async def serve_s3(
     *,
     connections_max: int,
     is_ready: Callable[[], bool],
+    tls: TlsContext | None = None,
+    acls: Acls | None = None,
+    extensions: Sequence[ExtensionMaker] = (),
+    observer: Observer | None = None,
 ) -> None:
     """Serve S3 on a listening socket until `stop` is set; requests under way are finished."""
-    engine = Engine(store, authorizer, keyring, settings.region)
-    service = S3Service(engine, settings.domains, is_ready)
+    engine = Engine(
+        store,
+        authorizer,
+        keyring,
+        settings.region,
+        acls=acls,
+        trusted_proxies=settings.trusted_proxies,
+        takes_keys_over_http=settings.sse_c_over_http,
+        observer=observer,
+    )
+    port = S3Port(engine)
+    service = S3Service(engine, settings.domains, is_ready, [make(port) for make in extensions])
     server = HttpServer(
         service.handle,
         limits=dataclasses.replace(HttpLimits(), connections_max=connections_max),
         clock=store.clock,
-        on_access=log_access if settings.log_level == "DEBUG" else None,
-        on_protocol_error=protocol_error,
+        on_access=_on_access(engine.observer, observer is not None, settings.log_level == "DEBUG"),
+        on_protocol_error=_refuse_malformed(engine.observer),
         on_handler_error=log_handler_error,
     )
-    await server.serve(listener)
+    engine.observer.watch(server, port.source_ip)
+    await server.serve(listener, tls=tls)
     await stop.wait()
     await server.stop(STOP_GRACE_S)
     engine.close()
+
+
+def _on_access(observer: Observer, is_observed: bool, is_logged: bool) -> AccessHook | None:  # noqa: FBT001 - two facts
+    """Return who is told of requests that have ended; whoever looks away costs nothing."""
+    if not is_logged:
+        return observer.answered if is_observed else None
+
+    def tell(request: Request, status: int, body_bytes: int, duration_s: float) -> None:
+        observer.answered(request, status, body_bytes, duration_s)
+        log_access(request, status, body_bytes, duration_s)
+
+    return tell
+
+
+def _refuse_malformed(observer: Observer) -> ProtocolErrorHook:
+    """Return what renders errors that the HTTP layer finds, and counts them."""
+
+    def refuse(status: int, reason: str, request_id: str) -> Response:
+        observer.malformed(status)
+        return protocol_error(status, reason, request_id)
+
+    return refuse

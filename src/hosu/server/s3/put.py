@@ -7,11 +7,14 @@ from typing import TypeVar
 from hosu.kernel.errors import UnavailableError
 from hosu.objects.blobs import StagedBlob
 from hosu.objects.put import PutRequest, check_put, put_object
+from hosu.objects.quota import check_object_fits
 from hosu.objects.records import Attributes, ObjectRecord
+from hosu.objects.store import ENCRYPTED
 from hosu.objects.transaction import Tx
 from hosu.server.http import Headers, Response
-from hosu.server.s3.bodies import Received, read_expectations, receive, take_small
+from hosu.server.s3.bodies import Expectations, Received, read_expectations, receive, take_small
 from hosu.server.s3.call import Call, version_headers
+from hosu.server.s3.encryption import ENCRYPTION_HEADERS, take_write_headers, written_headers
 from hosu.server.s3.headers import (
     attributes_of,
     checksum_headers,
@@ -25,13 +28,14 @@ T = TypeVar("T")
 
 def put(call: Call) -> Awaitable[Response]:
     """PutObject."""
-    call.authorize("s3:PutObject")
-    refuse_unsupported(call)
+    refuse_unsupported(call, but=ENCRYPTION_HEADERS)
+    take_write_headers(call)
     plan = plan_put(call, attributes_of(call))
     expected = read_expectations(call)
+    expected.encryption = call.write_encryption()
     small = take_small(call, expected)
     if small is None:
-        call.engine.store.view().bucket(call.bucket)  # a missing bucket is told before the body is read
+        refuse_early(call, expected)
 
     async def finish() -> Response:
         received = small if small is not None else await receive(call, expected)
@@ -39,6 +43,18 @@ def put(call: Call) -> Awaitable[Response]:
         return Response(200, put_headers(call, record))
 
     return finish()
+
+
+def refuse_early(call: Call, expected: Expectations) -> None:
+    """Tell of a missing bucket or key, or of a quota that the body would pass, before the body is read.
+
+    The transaction checks again: others may write meanwhile, and not every client says the size of its body.
+    """
+    view, size_bytes = call.engine.store.view(), expected.size_bytes
+    call.engine.store.keys.facts_of(expected.encryption)
+    bucket = view.bucket(call.bucket)
+    if bucket.quota_bytes and size_bytes is not None:
+        check_object_fits(view, bucket, call.key, size_bytes)
 
 
 Plan = Callable[[Received], PutRequest]
@@ -79,7 +95,7 @@ async def commit_body(call: Call, staged: StagedBlob, operation: Callable[[Tx], 
     A disk that failed may have written the record all the same, so the file then stays for the sweep to judge.
     """
     try:
-        return await call.engine.commit(operation)
+        return await call.commit(operation)
     except UnavailableError:
         raise
     except Exception:
@@ -93,6 +109,7 @@ def put_headers(call: Call, record: ObjectRecord) -> Headers:
     return [
         (b"ETag", b'"%b"' % record.etag.encode()),
         (b"x-amz-request-id", call.request.request_id.encode()),
+        *(written_headers(record.attributes.encryption) if ENCRYPTED in record.attributes_json else ()),
         *checksum_headers(record),
         *version_headers(record),
     ]

@@ -1,10 +1,20 @@
 """Refusals of a request, named by the code S3 answers with."""
 
+import re
+
 from hosu.kernel.errors import ErrorKind, HosuError
 
 _DENIED_CODES = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
 )
+
+
+_SECRETS = re.compile(
+    r"^(x-amz-(?:copy-source-)?server-side-encryption-customer-key:|x-amz-security-token:).*$"
+    r"|(x-amz-security-token=)[^&\n]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What is signed and is not for the eyes of whoever reads errors: clients' keys (SSE-C), and session tokens."""
 
 
 class S3RequestError(HosuError):
@@ -19,14 +29,14 @@ class S3RequestError(HosuError):
         self.code = code
 
 
-def signature_mismatch(access_key: str, **details: object) -> S3RequestError:
-    """Return the refusal of a wrong signature; details help its sender find the difference."""
+def signature_mismatch(access_key: str, **details: str) -> S3RequestError:
+    """Return the refusal of a wrong signature; details help its sender find the difference, with secrets left out."""
     return S3RequestError(
         "SignatureDoesNotMatch",
         "The request signature we calculated does not match the signature you provided. "
         "Check your key and signing method.",
         access_key=access_key,
-        **details,
+        **{name: _SECRETS.sub(r"\1\2(hidden)", text) for name, text in details.items()},
     )
 
 

@@ -4,11 +4,27 @@ Within a method and a target (service, bucket or object) the first row whose que
 present answers; rows without parameters are last.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from hosu.server.http import Response
-from hosu.server.s3 import buckets, copy, cors, delete, get, multipart, post, put, tagging, unset
+from hosu.server.s3 import (
+    acl,
+    buckets,
+    copy,
+    cors,
+    delete,
+    encryption_config,
+    get,
+    multipart,
+    ownership,
+    policy,
+    post,
+    public_access,
+    put,
+    tagging,
+    unset,
+)
 from hosu.server.s3 import list as listing
 from hosu.server.s3.call import Call
 from hosu.server.s3.headers import check_owner
@@ -19,79 +35,166 @@ Handler = Callable[[Call], Response | Awaitable[Response]]
 
 
 class Operation(NamedTuple):
-    """One row: method and target, the query parameters and header that tell it apart, its name and handler."""
+    """One row: method and target, the query parameters and header that tell it apart, and what it asks for.
+
+    `action` on the target is asked before the handler runs; `version_action` instead of it where a version is named.
+    With `is_late` the handler asks itself, because the question depends on the body: `on` says what it is about then.
+    """
 
     method: str
     target: str
     parameters: tuple[str, ...]
     name: str
     handler: Handler
+    action: str
+    version_action: str = ""
     header: bytes = b""
+    is_late: bool = False
+    on: str = ""
 
 
-def _subresources(
-    method: str, target: str, names: "tuple[str, ...] | dict[str, tuple[str, str]]", verb: str, handler: Handler
-) -> tuple[Operation, ...]:
-    return tuple(Operation(method, target, (name,), f"{verb}{name[0].upper()}{name[1:]}", handler) for name in names)
+def _subresources(method: str, target: str, names: Iterable[str], verb: str, handler: Handler) -> tuple[Operation, ...]:
+    asked = unset.ACTIONS[target]
+    place = {"GET": 0, "DELETE": 2}.get(method, 1)
+    return tuple(
+        Operation(method, target, (name,), f"{verb}{name[0].upper()}{name[1:]}", handler, asked[name][place])
+        for name in names
+    )
 
 
 _UNSET = (*unset.UNSET_BUCKET_CODES, *unset.EMPTY_BUCKET_DOCUMENTS, *unset.UNKNOWN_BUCKET_SUBRESOURCES)
 _UNSET_OBJECT = (*unset.UNSET_OBJECT_CODES, *unset.UNKNOWN_OBJECT_SUBRESOURCES)
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("GET", "service", (), "ListBuckets", buckets.list_all),
+    Operation("GET", "service", (), "ListBuckets", buckets.list_all, "s3:ListAllMyBuckets", is_late=True),
     # Buckets
-    Operation("GET", "bucket", ("location",), "GetBucketLocation", buckets.get_location),
-    Operation("GET", "bucket", ("versioning",), "GetBucketVersioning", buckets.get_versioning),
-    Operation("GET", "bucket", ("versions",), "ListObjectVersions", listing.list_object_versions),
-    Operation("GET", "bucket", ("uploads",), "ListMultipartUploads", multipart.list_all),
-    Operation("GET", "bucket", ("tagging",), "GetBucketTagging", tagging.get_bucket_tagging),
-    Operation("GET", "bucket", ("cors",), "GetBucketCors", cors.get_cors),
-    Operation("GET", "bucket", ("acl",), "GetBucketAcl", unset.get_acl),
+    Operation("GET", "bucket", ("location",), "GetBucketLocation", buckets.get_location, "s3:GetBucketLocation"),
+    Operation(
+        "GET", "bucket", ("versioning",), "GetBucketVersioning", buckets.get_versioning, "s3:GetBucketVersioning"
+    ),
+    Operation(
+        "GET", "bucket", ("versions",), "ListObjectVersions", listing.list_object_versions, "s3:ListBucketVersions"
+    ),
+    Operation(
+        "GET", "bucket", ("uploads",), "ListMultipartUploads", multipart.list_all, "s3:ListBucketMultipartUploads"
+    ),
+    Operation("GET", "bucket", ("tagging",), "GetBucketTagging", tagging.get_bucket_tagging, "s3:GetBucketTagging"),
+    Operation("GET", "bucket", ("cors",), "GetBucketCors", cors.get_cors, "s3:GetBucketCORS"),
+    Operation("GET", "bucket", ("acl",), "GetBucketAcl", acl.get_bucket_acl, "s3:GetBucketAcl"),
+    Operation("GET", "bucket", ("policy",), "GetBucketPolicy", policy.get_policy, "s3:GetBucketPolicy"),
+    Operation(
+        "GET", "bucket", ("policyStatus",), "GetBucketPolicyStatus", policy.get_status, "s3:GetBucketPolicyStatus"
+    ),
+    Operation(
+        "GET", "bucket", ("publicAccessBlock",), "GetPublicAccessBlock", public_access.get_block,
+        "s3:GetBucketPublicAccessBlock",
+    ),
+    Operation(
+        "GET", "bucket", ("ownershipControls",), "GetBucketOwnershipControls", ownership.get_controls,
+        "s3:GetBucketOwnershipControls",
+    ),
+    Operation(
+        "GET", "bucket", ("encryption",), "GetBucketEncryption", encryption_config.get_encryption,
+        "s3:GetEncryptionConfiguration",
+    ),
     *_subresources("GET", "bucket", unset.UNSET_BUCKET_CODES, "GetBucket", unset.get_unset_bucket),
-    *_subresources("GET", "bucket", tuple(unset.EMPTY_BUCKET_DOCUMENTS), "GetBucket", unset.get_empty_bucket),
+    *_subresources("GET", "bucket", unset.EMPTY_BUCKET_DOCUMENTS, "GetBucket", unset.get_empty_bucket),
     *_subresources("GET", "bucket", unset.UNKNOWN_BUCKET_SUBRESOURCES, "GetBucket", unset.refuse),
-    Operation("GET", "bucket", ("events",), "ListenNotification", unset.refuse),
-    Operation("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2),
-    Operation("GET", "bucket", (), "ListObjects", listing.list_objects_v1),
-    Operation("HEAD", "bucket", (), "HeadBucket", buckets.head),
-    Operation("PUT", "bucket", ("versioning",), "PutBucketVersioning", buckets.put_versioning),
-    Operation("PUT", "bucket", ("tagging",), "PutBucketTagging", tagging.put_bucket_tagging),
-    Operation("PUT", "bucket", ("cors",), "PutBucketCors", cors.put_cors),
-    Operation("PUT", "bucket", ("acl",), "PutBucketAcl", unset.put_acl),
+    Operation("GET", "bucket", ("events",), "ListenNotification", unset.refuse, "s3:ListenBucketNotification"),
+    Operation("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2, "s3:ListBucket"),
+    Operation("GET", "bucket", (), "ListObjects", listing.list_objects_v1, "s3:ListBucket"),
+    Operation("HEAD", "bucket", (), "HeadBucket", buckets.head, "s3:ListBucket"),
+    Operation(
+        "PUT", "bucket", ("versioning",), "PutBucketVersioning", buckets.put_versioning, "s3:PutBucketVersioning"
+    ),
+    Operation("PUT", "bucket", ("tagging",), "PutBucketTagging", tagging.put_bucket_tagging, "s3:PutBucketTagging"),
+    Operation("PUT", "bucket", ("cors",), "PutBucketCors", cors.put_cors, "s3:PutBucketCORS"),
+    Operation("PUT", "bucket", ("acl",), "PutBucketAcl", acl.put_bucket_acl, "s3:PutBucketAcl"),
+    Operation("PUT", "bucket", ("policy",), "PutBucketPolicy", policy.put_policy, "s3:PutBucketPolicy"),
+    Operation(
+        "PUT", "bucket", ("publicAccessBlock",), "PutPublicAccessBlock", public_access.put_block,
+        "s3:PutBucketPublicAccessBlock",
+    ),
+    Operation(
+        "PUT", "bucket", ("ownershipControls",), "PutBucketOwnershipControls", ownership.put_controls,
+        "s3:PutBucketOwnershipControls",
+    ),
+    Operation(
+        "PUT", "bucket", ("encryption",), "PutBucketEncryption", encryption_config.put_encryption,
+        "s3:PutEncryptionConfiguration",
+    ),
     *_subresources("PUT", "bucket", _UNSET, "PutBucket", unset.refuse),
-    Operation("PUT", "bucket", (), "CreateBucket", buckets.create),
-    Operation("POST", "bucket", ("delete",), "DeleteObjects", delete.delete_many),
-    Operation("POST", "bucket", (), "PostObject", post.post),
-    Operation("DELETE", "bucket", ("tagging",), "DeleteBucketTagging", tagging.delete_bucket_tagging),
-    Operation("DELETE", "bucket", ("cors",), "DeleteBucketCors", cors.delete_cors),
+    Operation("PUT", "bucket", (), "CreateBucket", buckets.create, "s3:CreateBucket", is_late=True),
+    Operation(
+        "POST", "bucket", ("delete",), "DeleteObjects", delete.delete_many, "s3:DeleteObject",
+        "s3:DeleteObjectVersion", is_late=True, on="object",
+    ),
+    Operation("POST", "bucket", (), "PostObject", post.post, "s3:PutObject", is_late=True, on="object"),
+    Operation(
+        "DELETE", "bucket", ("tagging",), "DeleteBucketTagging", tagging.delete_bucket_tagging, "s3:PutBucketTagging"
+    ),
+    Operation("DELETE", "bucket", ("cors",), "DeleteBucketCors", cors.delete_cors, "s3:PutBucketCORS"),
+    Operation("DELETE", "bucket", ("policy",), "DeleteBucketPolicy", policy.delete_policy, "s3:DeleteBucketPolicy"),
+    Operation(
+        "DELETE", "bucket", ("publicAccessBlock",), "DeletePublicAccessBlock", public_access.delete_block,
+        "s3:PutBucketPublicAccessBlock",
+    ),
+    Operation(
+        "DELETE", "bucket", ("ownershipControls",), "DeleteBucketOwnershipControls", ownership.delete_controls,
+        "s3:PutBucketOwnershipControls",
+    ),
+    Operation(
+        "DELETE", "bucket", ("encryption",), "DeleteBucketEncryption", encryption_config.delete_encryption,
+        "s3:PutEncryptionConfiguration",
+    ),
     *_subresources("DELETE", "bucket", unset.UNSET_BUCKET_CODES, "DeleteBucket", unset.delete_unset_bucket),
     *_subresources("DELETE", "bucket", unset.UNKNOWN_BUCKET_SUBRESOURCES, "DeleteBucket", unset.refuse),
-    Operation("DELETE", "bucket", (), "DeleteBucket", buckets.delete),
+    Operation("DELETE", "bucket", (), "DeleteBucket", buckets.delete, "s3:DeleteBucket"),
     # Objects
-    Operation("GET", "object", ("uploadId",), "ListParts", multipart.list_all_parts),
-    Operation("GET", "object", ("tagging",), "GetObjectTagging", tagging.get_object_tagging),
-    Operation("GET", "object", ("attributes",), "GetObjectAttributes", get.get_object_attributes),
-    Operation("GET", "object", ("acl",), "GetObjectAcl", unset.get_acl),
+    Operation("GET", "object", ("uploadId",), "ListParts", multipart.list_all_parts, "s3:ListMultipartUploadParts"),
+    Operation(
+        "GET", "object", ("tagging",), "GetObjectTagging", tagging.get_object_tagging,
+        "s3:GetObjectTagging", "s3:GetObjectVersionTagging",
+    ),
+    Operation(
+        "GET", "object", ("attributes",), "GetObjectAttributes", get.get_object_attributes,
+        "s3:GetObjectAttributes", "s3:GetObjectVersionAttributes",
+    ),
+    Operation(
+        "GET", "object", ("acl",), "GetObjectAcl", acl.get_object_acl, "s3:GetObjectAcl", "s3:GetObjectVersionAcl"
+    ),
     *_subresources("GET", "object", unset.UNSET_OBJECT_CODES, "GetObject", unset.get_unset_object),
     *_subresources("GET", "object", unset.UNKNOWN_OBJECT_SUBRESOURCES, "GetObject", unset.refuse),
-    Operation("GET", "object", (), "GetObject", get.get_object),
-    Operation("HEAD", "object", (), "HeadObject", get.head_object),
-    Operation("PUT", "object", ("uploadId", "partNumber"), "UploadPartCopy", copy.copy_part, header=COPY_SOURCE),
-    Operation("PUT", "object", ("uploadId",), "UploadPart", multipart.put_part),
-    Operation("PUT", "object", ("tagging",), "PutObjectTagging", tagging.put_object_tagging),
-    Operation("PUT", "object", ("acl",), "PutObjectAcl", unset.put_acl),
+    Operation("GET", "object", (), "GetObject", get.get_object, "s3:GetObject", "s3:GetObjectVersion"),
+    Operation("HEAD", "object", (), "HeadObject", get.head_object, "s3:GetObject", "s3:GetObjectVersion"),
+    Operation(
+        "PUT", "object", ("uploadId", "partNumber"), "UploadPartCopy", copy.copy_part, "s3:PutObject",
+        header=COPY_SOURCE,
+    ),
+    Operation("PUT", "object", ("uploadId",), "UploadPart", multipart.put_part, "s3:PutObject"),
+    Operation(
+        "PUT", "object", ("tagging",), "PutObjectTagging", tagging.put_object_tagging,
+        "s3:PutObjectTagging", "s3:PutObjectVersionTagging", is_late=True,
+    ),
+    Operation(
+        "PUT", "object", ("acl",), "PutObjectAcl", acl.put_object_acl, "s3:PutObjectAcl", "s3:PutObjectVersionAcl"
+    ),
     *_subresources("PUT", "object", _UNSET_OBJECT, "PutObject", unset.refuse),
-    Operation("PUT", "object", (), "CopyObject", copy.copy, header=COPY_SOURCE),
-    Operation("PUT", "object", (), "PutObject", put.put),
-    Operation("POST", "object", ("uploads",), "CreateMultipartUpload", multipart.create),
-    Operation("POST", "object", ("uploadId",), "CompleteMultipartUpload", multipart.complete),
+    Operation("PUT", "object", (), "CopyObject", copy.copy, "s3:PutObject", header=COPY_SOURCE),
+    Operation("PUT", "object", (), "PutObject", put.put, "s3:PutObject"),
+    Operation("POST", "object", ("uploads",), "CreateMultipartUpload", multipart.create, "s3:PutObject"),
+    Operation("POST", "object", ("uploadId",), "CompleteMultipartUpload", multipart.complete, "s3:PutObject"),
     *_subresources("POST", "object", _UNSET_OBJECT, "PostObject", unset.refuse),
-    Operation("DELETE", "object", ("uploadId",), "AbortMultipartUpload", multipart.abort),
-    Operation("DELETE", "object", ("tagging",), "DeleteObjectTagging", tagging.delete_object_tagging),
+    Operation("DELETE", "object", ("uploadId",), "AbortMultipartUpload", multipart.abort, "s3:AbortMultipartUpload"),
+    Operation(
+        "DELETE", "object", ("tagging",), "DeleteObjectTagging", tagging.delete_object_tagging,
+        "s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging",
+    ),
     *_subresources("DELETE", "object", _UNSET_OBJECT, "DeleteObject", unset.refuse),
-    Operation("DELETE", "object", (), "DeleteObject", delete.delete),
-)
+    Operation(
+        "DELETE", "object", (), "DeleteObject", delete.delete, "s3:DeleteObject", "s3:DeleteObjectVersion"
+    ),
+)  # fmt: skip
 """Every request this server answers; anything else is MethodNotAllowed."""
 
 _BY_TARGET: dict[tuple[str, str], list[Operation]] = {}
@@ -115,7 +218,7 @@ def find_operation(call: Call) -> Operation | None:
     """Return the operation a request asks for; None when there is none."""
     request = call.request
     if EXPECTED_OWNER in request.fields:
-        check_owner(call, EXPECTED_OWNER)
+        check_owner(call, EXPECTED_OWNER, call.bucket)
     wanted = (request.method, "object" if call.key else "bucket" if call.bucket else "service")
     if not request.raw_query and COPY_SOURCE not in request.fields:
         return _PLAIN.get(wanted)

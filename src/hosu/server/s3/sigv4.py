@@ -67,11 +67,13 @@ def verify(
     region: str | None = None,
     services: frozenset[str] = _S3_SERVICE,
     virtual_bucket: str = "",
+    payload_sha256: bytes | None = None,
 ) -> Verified | None:
     """Check the request's signature wherever it is; None when the request carries none (anonymous).
 
     `headers` has lower-case names, values stripped, duplicates joined with ",". `virtual_bucket` is the
-    bucket when the host names it, not the path: version 2, which only S3 has, signs it. Raises S3RequestError.
+    bucket when the host names it, not the path: version 2, which only S3 has, signs it. `payload_sha256` is the
+    body's hash in hexadecimal, for protocols that sign it without sending it. Raises S3RequestError.
     """
     query = b"&" + raw_query
     by_query = b"&X-Amz-Algorithm=" in query or b"&X-Amz-Signature=" in query
@@ -85,8 +87,9 @@ def verify(
                 method, raw_path, raw_query, headers, credentials, now_ms, virtual_bucket=virtual_bucket
             )
         return verify_header(
-            method, raw_path, raw_query, headers, credentials, now_ms, region=region, services=services
-        )
+            method, raw_path, raw_query, headers, credentials, now_ms,
+            region=region, services=services, payload_sha256=payload_sha256,
+        )  # fmt: skip
     if by_query:
         return verify_query(method, raw_path, raw_query, headers, credentials, now_ms, region=region, services=services)
     if by_query_2:
@@ -107,6 +110,7 @@ def verify_header(
     region: str | None = None,
     max_skew_ms: int = SKEW_MS_MAX,
     services: frozenset[str] = _S3_SERVICE,
+    payload_sha256: bytes | None = None,
 ) -> Verified:
     """Check a signature in the Authorization header; arguments as `verify`."""
     scope, signed, signature = read_authorization(headers.get(b"authorization", b""))
@@ -114,7 +118,7 @@ def verify_header(
     amz_date = read_date(headers, now_ms, max_skew_ms)
     if amz_date[:8] != scope.date:
         refuse_header(f'invalid credential date "{scope.date.decode()}". It is not the date of X-Amz-Date')
-    payload_header = headers.get(b"x-amz-content-sha256")
+    payload_header = headers.get(b"x-amz-content-sha256", payload_sha256)
     if payload_header is None:
         raise S3RequestError("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     _check_all_signed(headers, signed.name_set)

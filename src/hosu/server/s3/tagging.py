@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from hosu.kernel.errors import HosuError
 from hosu.kernel.limits import KIB, TAGS_PER_BUCKET_MAX, TAGS_PER_OBJECT_MAX
 from hosu.objects.buckets import get_document, set_document
 from hosu.objects.names import check_tags
@@ -9,6 +10,7 @@ from hosu.objects.put import set_tags
 from hosu.objects.read import find
 from hosu.server.http import Response
 from hosu.server.s3.call import Call, version_headers
+from hosu.server.s3.conditions import PartContext
 from hosu.server.s3.payload import read_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import parse, text
@@ -48,7 +50,6 @@ def tag_set(tags: dict[str, str]) -> str:
 
 def get_bucket_tagging(call: Call) -> Response:
     """GetBucketTagging."""
-    call.authorize("s3:GetBucketTagging")
     inner = get_document(call.engine.store.view(), call.bucket, KIND)
     if inner is None:
         raise S3RequestError("NoSuchTagSet", "The TagSet does not exist", bucket=call.bucket)
@@ -57,28 +58,25 @@ def get_bucket_tagging(call: Call) -> Response:
 
 async def put_bucket_tagging(call: Call) -> Response:
     """PutBucketTagging."""
-    call.authorize("s3:PutBucketTagging")
     body = tag_set(await _read_tags(call, TAGS_PER_BUCKET_MAX))
-    await call.engine.commit(partial(set_document, name=call.bucket, kind=KIND, body=body, actor=call.principal.name))
+    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=body, actor=call.principal.name))
     return empty_response(call.request.request_id, status=204)
 
 
 async def delete_bucket_tagging(call: Call) -> Response:
     """DeleteBucketTagging."""
-    call.authorize("s3:PutBucketTagging")
-    await call.engine.commit(partial(set_document, name=call.bucket, kind=KIND, body=None, actor=call.principal.name))
+    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=None, actor=call.principal.name))
     return empty_response(call.request.request_id, status=204)
 
 
 def get_object_tagging(call: Call) -> Response:
     """GetObjectTagging."""
-    call.authorize("s3:GetObjectTagging")
     record = find(call.engine.store.view(), call.bucket, call.key, call.version_id)
     return xml_response(call.request.request_id, "Tagging", tag_set(record.attributes.tags), *version_headers(record))
 
 
 async def _set(call: Call, tags: dict[str, str], status: int) -> Response:
-    record = await call.engine.commit(
+    record = await call.commit(
         partial(
             set_tags, bucket_name=call.bucket, key=call.key, version_id=call.version_id, tags=tags,
             actor=call.principal.name,
@@ -89,11 +87,25 @@ async def _set(call: Call, tags: dict[str, str], status: int) -> Response:
 
 async def put_object_tagging(call: Call) -> Response:
     """PutObjectTagging."""
-    call.authorize("s3:PutObjectTagging")
-    return await _set(call, await _read_tags(call, TAGS_PER_OBJECT_MAX), 200)
+    action = "s3:PutObjectTagging" if call.version_id is None else "s3:PutObjectVersionTagging"
+    try:
+        tags = await _read_tags(call, TAGS_PER_OBJECT_MAX)
+    except HosuError:
+        _authorize_tags(call, action, {})  # what is wrong with the body is not for everybody
+        raise
+    _authorize_tags(call, action, tags)
+    return await _set(call, tags, 200)
+
+
+def _authorize_tags(call: Call, action: str, tags: dict[str, str]) -> None:
+    call.authorize_in(
+        action,
+        PartContext(call, action, call.bucket, call.key, version_id=call.version_id, tags=tags),
+        call.bucket,
+        call.key,
+    )
 
 
 async def delete_object_tagging(call: Call) -> Response:
     """DeleteObjectTagging."""
-    call.authorize("s3:DeleteObjectTagging")
     return await _set(call, {}, 204)

@@ -1,36 +1,16 @@
 """Sub-resources that hosu does not keep: read as S3 reads them when unset, refused by name when written."""
 
-from xml.etree.ElementTree import Element
-
-from hosu.kernel.limits import KIB
 from hosu.objects.read import find
 from hosu.server.http import Response
 from hosu.server.s3.call import Call
-from hosu.server.s3.headers import refuse_unsupported
-from hosu.server.s3.payload import read_document
 from hosu.server.s3.request_errors import S3RequestError
-from hosu.server.s3.xml_read import parse
-from hosu.server.s3.xml_write import OWNER_ID, element, empty_response, owner, xml_response
-
-ACL_BYTES_MAX = 64 * KIB
-"""A hundred grants, which is S3's most."""
+from hosu.server.s3.xml_write import element, empty_response, xml_response
 
 UNSET_BUCKET_CODES = {
-    "encryption": (
-        "ServerSideEncryptionConfigurationNotFoundError",
-        "The server side encryption configuration was not found",
-    ),
     "lifecycle": ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
     "object-lock": (
         "ObjectLockConfigurationNotFoundError",
         "Object Lock configuration does not exist for this bucket",
-    ),
-    "ownershipControls": ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
-    "policy": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
-    "policyStatus": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
-    "publicAccessBlock": (
-        "NoSuchPublicAccessBlockConfiguration",
-        "The public access block configuration was not found",
     ),
     "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
     "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
@@ -52,13 +32,43 @@ UNSET_OBJECT_CODES = {
 }
 UNKNOWN_OBJECT_SUBRESOURCES = ("torrent", "select", "restore", "renameObject")
 
-ACL = (
-    owner()
-    + '<AccessControlList><Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
-    + 'xsi:type="CanonicalUser">'
-    + owner("G").removeprefix("<G>").removesuffix("</G>")
-    + "</Grantee><Permission>FULL_CONTROL</Permission></Grant></AccessControlList>"
-)
+ACTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "bucket": {
+        "accelerate": ("s3:GetAccelerateConfiguration", *("s3:PutAccelerateConfiguration",) * 2),
+        "analytics": ("s3:GetAnalyticsConfiguration", *("s3:PutAnalyticsConfiguration",) * 2),
+        "intelligent-tiering": (
+            "s3:GetIntelligentTieringConfiguration",
+            *("s3:PutIntelligentTieringConfiguration",) * 2,
+        ),
+        "inventory": ("s3:GetInventoryConfiguration", *("s3:PutInventoryConfiguration",) * 2),
+        "lifecycle": ("s3:GetLifecycleConfiguration", *("s3:PutLifecycleConfiguration",) * 2),
+        "logging": ("s3:GetBucketLogging", *("s3:PutBucketLogging",) * 2),
+        "metadataTable": (
+            "s3:GetBucketMetadataTableConfiguration",
+            "s3:CreateBucketMetadataTableConfiguration",
+            "s3:DeleteBucketMetadataTableConfiguration",
+        ),
+        "metrics": ("s3:GetMetricsConfiguration", *("s3:PutMetricsConfiguration",) * 2),
+        "notification": ("s3:GetBucketNotification", *("s3:PutBucketNotification",) * 2),
+        "object-lock": (
+            "s3:GetBucketObjectLockConfiguration",
+            *("s3:PutBucketObjectLockConfiguration",) * 2,
+        ),
+        "replication": ("s3:GetReplicationConfiguration", *("s3:PutReplicationConfiguration",) * 2),
+        "requestPayment": ("s3:GetBucketRequestPayment", *("s3:PutBucketRequestPayment",) * 2),
+        "session": ("s3:ListBucket", "s3:PutObject", "s3:PutObject"),
+        "website": ("s3:GetBucketWebsite", "s3:PutBucketWebsite", "s3:DeleteBucketWebsite"),
+    },
+    "object": {
+        "legal-hold": ("s3:GetObjectLegalHold", *("s3:PutObjectLegalHold",) * 2),
+        "renameObject": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
+        "restore": ("s3:GetObject", "s3:RestoreObject", "s3:RestoreObject"),
+        "retention": ("s3:GetObjectRetention", *("s3:PutObjectRetention",) * 2),
+        "select": ("s3:GetObject", "s3:GetObject", "s3:GetObject"),
+        "torrent": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
+    },
+}
+"""What reading a sub-resource asks for, what writing it does, and what removing it does."""
 
 
 def subresource_of(call: Call, names: "dict[str, tuple[str, str]] | tuple[str, ...]") -> str:
@@ -69,7 +79,6 @@ def subresource_of(call: Call, names: "dict[str, tuple[str, str]] | tuple[str, .
 def get_unset_bucket(call: Call) -> Response:
     """Read a sub-resource of a bucket that was never set."""
     name = subresource_of(call, UNSET_BUCKET_CODES)
-    call.authorize(f"s3:GetBucket{name[0].upper()}{name[1:]}")
     call.engine.store.view().bucket(call.bucket)
     code, message = UNSET_BUCKET_CODES[name]
     raise S3RequestError(code, message, bucket=call.bucket)
@@ -78,7 +87,6 @@ def get_unset_bucket(call: Call) -> Response:
 def get_empty_bucket(call: Call) -> Response:
     """Read a sub-resource of a bucket that S3 shows as an empty document."""
     name = subresource_of(call, EMPTY_BUCKET_DOCUMENTS)
-    call.authorize(f"s3:GetBucket{name[0].upper()}{name[1:]}")
     call.engine.store.view().bucket(call.bucket)
     return xml_response(call.request.request_id, *EMPTY_BUCKET_DOCUMENTS[name])
 
@@ -86,7 +94,6 @@ def get_empty_bucket(call: Call) -> Response:
 def get_unset_object(call: Call) -> Response:
     """Read a sub-resource of an object that was never set."""
     name = subresource_of(call, UNSET_OBJECT_CODES)
-    call.authorize("s3:GetObjectRetention" if name == "retention" else "s3:GetObjectLegalHold")
     find(call.engine.store.view(), call.bucket, call.key, call.version_id)
     code, message = UNSET_OBJECT_CODES[name]
     raise S3RequestError(code, message, key=call.key)
@@ -94,53 +101,12 @@ def get_unset_object(call: Call) -> Response:
 
 def delete_unset_bucket(call: Call) -> Response:
     """Remove what was never set: there is nothing to do, and S3 says so with success."""
-    name = subresource_of(call, UNSET_BUCKET_CODES)
-    call.authorize(f"s3:PutBucket{name[0].upper()}{name[1:]}")
     call.engine.store.view().bucket(call.bucket)
     return empty_response(call.request.request_id, status=204)
-
-
-def get_acl(call: Call) -> Response:
-    """GetBucketAcl and GetObjectAcl: the owner may everything, access of others is a matter of policies."""
-    if call.key:
-        call.authorize("s3:GetObjectAcl")
-        find(call.engine.store.view(), call.bucket, call.key, call.version_id)
-    else:
-        call.authorize("s3:GetBucketAcl")
-        call.engine.store.view().bucket(call.bucket)
-    return xml_response(call.request.request_id, "AccessControlPolicy", ACL)
-
-
-async def put_acl(call: Call) -> Response:
-    """PutBucketAcl and PutObjectAcl: what leaves access with the owner is granted, anything else refused by name."""
-    if call.key:
-        call.authorize("s3:PutObjectAcl")
-        find(call.engine.store.view(), call.bucket, call.key, call.version_id)
-    else:
-        call.authorize("s3:PutBucketAcl")
-        call.engine.store.view().bucket(call.bucket)
-    refuse_unsupported(call)
-    body = await read_document(call, ACL_BYTES_MAX)
-    if call.header(b"x-amz-acl") is None:
-        _check_grants(parse(body, "AccessControlPolicy"))
-    elif body:
-        raise S3RequestError("UnexpectedContent", "This request does not support content: it names a canned ACL")
-    return empty_response(call.request.request_id)
-
-
-def _check_grants(policy: Element) -> None:
-    """Refuse grants but the one that every bucket and object has."""
-    grants = policy.findall("AccessControlList/Grant")
-    granted = {(grant.findtext("Grantee/ID"), grant.findtext("Permission")) for grant in grants}
-    if policy.findtext("Owner/ID") not in {None, OWNER_ID} or granted != {(OWNER_ID, "FULL_CONTROL")}:
-        raise S3RequestError(
-            "NotImplemented", "An ACL with other grants than the owner's is not supported; grant access by policy"
-        )
 
 
 def refuse(call: Call) -> Response:
     """Refuse what hosu does not do, by name."""
     named = sorted(call.query)
     what = f"{call.request.method} ?{named[0]}" if named else call.request.method
-    call.authorize("s3:Unsupported")
     raise S3RequestError("NotImplemented", f"{what} is not implemented")

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
+from hosu.identity.acl import ROOT, ROOT_ID, canonical_id, display_name
 from hosu.objects.rendering import escape_xml
 from hosu.server.http import Headers, Response
 from hosu.server.s3.errors import DECLARATION, XML_HEADER
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-OWNER_ID = "6f8c1f1bb3b2d0c1d4e1f77bfa2a3b6c2f4f0d6e2ab0c95d7e8a90b1c2d3e4f5"
-OWNER_NAME = "hosu"
-"""The lake's root owns every bucket and object."""
+OWNER_ID = ROOT_ID
+"""Whom buckets and objects belong to that root made."""
 
 
 def element(name: str, value: object) -> str:
@@ -22,9 +22,10 @@ def flag(name: str, *, value: bool) -> str:
     return f"<{name}>{'true' if value else 'false'}</{name}>"
 
 
-def owner(name: str = "Owner") -> str:
-    """Return the owner of everything."""
-    return f"<{name}><ID>{OWNER_ID}</ID><DisplayName>{OWNER_NAME}</DisplayName></{name}>"
+def owner(name: str = "Owner", *, account: str = ROOT) -> str:
+    """Return an owner: a user, or root."""
+    shown = element("ID", canonical_id(account)) + element("DisplayName", display_name(account))
+    return f"<{name}>{shown}</{name}>"
 
 
 def document(root: str, inner: str, rendered: Sequence[bytes] = (), rest: str = "") -> bytes:

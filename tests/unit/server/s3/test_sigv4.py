@@ -423,3 +423,29 @@ def test_garbage_is_refused_or_anonymous_never_accepted(
         assert verify("GET", path, query, headers, secrets_of, NOW_MS) is None
     good = own() | {b"x-amz-date": date}
     assert refusal(good).code in {"AccessDenied", "RequestTimeTooSkewed"}
+
+
+def test_a_mismatch_shows_what_was_signed_without_the_secrets_in_it() -> None:
+    key = b"x-amz-server-side-encryption-customer-key"
+    secrets = {
+        key: b"key-of-a-client",
+        key.replace(b"x-amz", b"x-amz-copy-source"): b"key-of-a-source",
+        b"x-amz-security-token": b"token-of-a-session",
+    }
+    shown = {**secrets, key + b"-md5": b"shown-md5", b"x-amz-meta-a": b"shown-value"}
+    query = b"X-Amz-Security-Token=token-in-a-query&prefix=shown-prefix"
+    signed = own(query=query, extra=shown)
+    signed[b"authorization"] = signed[b"authorization"][:-1] + b"x"
+    version_2 = {**HOST, **shown, b"date": b"Tue, 14 Nov 2023 22:13:20 GMT"}
+    version_2[b"authorization"] = b"AWS " + ACCESS_KEY.encode() + b":" + b"A" * 27 + b"="
+    for headers, asked in ((signed, query), (version_2, b"")):
+        with pytest.raises(S3RequestError) as refused:
+            verify("GET", b"/b/k", asked, headers, secrets_of, NOW_MS)
+        assert refused.value.code == "SignatureDoesNotMatch"
+        told = str(refused.value.details)
+        assert "(hidden)" in told
+        assert "shown-md5" in told
+        assert "shown-value" in told
+        assert ("shown-prefix" in told) == bool(asked)
+        for secret in ("key-of-a-client", "key-of-a-source", "token-of-a-session", "token-in-a-query"):
+            assert secret not in told
