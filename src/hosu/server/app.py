@@ -1,6 +1,7 @@
 """The composition root: from a folder and settings to running processes."""
 
 import contextlib
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import NoReturn
 
 import msgspec
 
+from hosu.kernel.clock import SystemClock
 from hosu.kernel.errors import ErrorKind, UnavailableError
+from hosu.kernel.lakekey import VARIABLES, LakeKey
 from hosu.kernel.settings import Settings, parse_address
 from hosu.objects.lock import LakeLock
 from hosu.objects.store import ObjectStore
 from hosu.server.credentials import RootCredentials, root_credentials
 from hosu.server.plan import CONSOLE, S3, S3_WITH_UPKEEP, Plan, Process
 from hosu.server.supervisor import become_supervisor, listen
+from hosu.server.tls import load_certificates
 
 DESCRIPTORS_MIN = 1024
 """Fewer open files than this cannot serve even a busy laptop."""
@@ -28,13 +32,27 @@ CONNECTIONS_MAX = 16_384
 class Server:
     """A lake about to be served: its folder is sound, its lock is held and its ports are bound."""
 
-    def __init__(self, lake: Path, settings: Settings, *, default_root: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        lake: Path,
+        settings: Settings,
+        *,
+        default_root: tuple[str, str] | None = None,
+        lake_key: LakeKey | None = None,
+    ) -> None:
         self.lake = lake.absolute()
         self.settings = settings
+        self.lake_key = lake_key
         self.descriptors = raise_descriptor_limit()
+        load_certificates(settings, SystemClock())  # each process reads them again; here they are only tried
         with contextlib.ExitStack() as opening:
             with _explained(self.lake):
-                ObjectStore(self.lake, space_reserve_bytes=settings.space_reserve_bytes).close()
+                ObjectStore(
+                    self.lake,
+                    space_reserve_bytes=settings.space_reserve_bytes,
+                    lake_key=lake_key,
+                    default_encryption=settings.default_encryption == "on",
+                ).close()
                 self._lock = LakeLock(self.lake)
                 opening.callback(self._lock.release)
             address = parse_address(settings.address)
@@ -66,11 +84,20 @@ class Server:
             s3_host=self.s3_address[0],
             s3_port=self.s3_address[1],
             connections_max=min(CONNECTIONS_MAX, (self.descriptors - DESCRIPTORS_KEPT) // 2),
+            lake_key=self.lake_key,
             services=processes,
+            started_ms=SystemClock().now_ms(),
         )
+        for name in VARIABLES:  # the plan hands the key on; the environment of a process is read too easily
+            os.environ.pop(name, None)
         become_supervisor(
             msgspec.json.encode(plan), [self._lock.descriptor, *(process.listener for process in processes)]
         )
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether all ports speak TLS."""
+        return bool(self.settings.certificate_file or self.settings.certs_dir)
 
     def close(self) -> None:
         """Give up the lock and the ports without having served."""

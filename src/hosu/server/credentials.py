@@ -7,20 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from hosu.kernel.errors import ConflictError, ErrorKind
+from hosu.kernel.root import StoredRoot, read_root, root_file
 from hosu.kernel.settings import Settings
 
-FILE_NAME = "root.json"
 ACCESS_KEY_CHARACTERS = 20
 SECRET_BYTES = 30
 MINIO_DEFAULT = ("minioadmin", "minioadmin")
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """Content of the file in the lake's `meta` folder."""
-
-    access_key: str
-    secret: str
 
 
 class RootCredentials(NamedTuple):
@@ -36,26 +28,19 @@ def root_credentials(lake: Path, settings: Settings, *, default: tuple[str, str]
     """Return root's credentials: the operator's, else the lake's own, else `default`, else new ones, kept."""
     if settings.root_user:
         return RootCredentials(settings.root_user, settings.root_password, is_new=False)
-    path = lake / "meta" / FILE_NAME
-    if path.exists():
-        try:
-            stored = msgspec.json.decode(path.read_bytes(), type=Stored)
-        except msgspec.MsgspecError as error:
-            raise ConflictError(
-                ErrorKind.CORRUPT_LAKE,
-                f"{path} does not hold root's credentials; set HOSU_ROOT_USER and HOSU_ROOT_PASSWORD",
-            ) from error
+    path, stored = root_file(lake), read_root(lake)
+    if stored is not None:
         return RootCredentials(stored.access_key, stored.secret, is_new=False, file=path)
     if default is not None:
         return RootCredentials(*default, is_new=False)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
     access_key = "".join(secrets.choice(alphabet) for _ in range(ACCESS_KEY_CHARACTERS))
     secret = secrets.token_urlsafe(SECRET_BYTES)
-    _write(path, Stored(access_key, secret))
+    _write(path, StoredRoot(access_key, secret))
     return RootCredentials(access_key, secret, is_new=True, file=path)
 
 
-def _write(path: Path, stored: Stored) -> None:
+def _write(path: Path, stored: StoredRoot) -> None:
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -7,6 +7,7 @@ import hmac
 import http.client
 import re
 import socket
+import ssl
 
 from hosu.console.status import Status, render_status
 from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, FixedContext, Keyring, Principal
@@ -14,7 +15,7 @@ from hosu.kernel.errors import AccessDeniedError
 from hosu.objects.buckets import list_buckets
 from hosu.objects.records import Bucket
 from hosu.objects.store import ObjectStore
-from hosu.server.http import Headers, HttpLimits, HttpServer, Request, Response
+from hosu.server.http import Headers, HttpLimits, HttpServer, Request, Response, TlsContext
 
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::\d+)?\Z")
 STOP_GRACE_S = 5.0
@@ -32,12 +33,19 @@ class StatusPages:
     """Answers the status port. Buckets are shown to whoever may list them."""
 
     def __init__(
-        self, store: ObjectStore, authorizer: Authorizer, keyring: Keyring, s3_address: tuple[str, int]
+        self,
+        store: ObjectStore,
+        authorizer: Authorizer,
+        keyring: Keyring,
+        s3_address: tuple[str, int],
+        *,
+        is_s3_secure: bool = False,
     ) -> None:
         self._store = store
         self._authorizer = authorizer
         self._keyring = keyring
         self._s3_address = s3_address
+        self._is_s3_secure = is_s3_secure
 
     async def handle(self, request: Request) -> Response:
         """Answer a request."""
@@ -55,15 +63,15 @@ class StatusPages:
             )
         is_ready = await asyncio.to_thread(self._is_ready)
         endpoint = f"{host_name(request.header(b'host'))}:{self._s3_address[1]}"
-        status = Status(is_ready, endpoint, buckets)
+        status = Status(is_ready, endpoint, buckets, self._is_s3_secure)
         body = render_status(status).encode()
         if request.method == "HEAD":
             return Response(200, [*PAGE_HEADERS, (b"Content-Length", b"%d" % len(body))])
         return Response(200, PAGE_HEADERS, body)
 
     def _visible_buckets(self, request: Request) -> list[Bucket] | None:
-        principal = self._principal(request.header(b"authorization"))
         try:
+            principal = self._principal(request.header(b"authorization"))
             self._authorizer.authorize(principal, "s3:ListAllMyBuckets", "", _context(request))
         except AccessDeniedError:
             return None
@@ -86,7 +94,7 @@ class StatusPages:
         """Ask the S3 port itself, as any health check would."""
         host = self._s3_address[0]
         reachable = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
-        connection = http.client.HTTPConnection(reachable, self._s3_address[1], timeout=HEALTH_TIMEOUT_S)
+        connection = self._connection(reachable)
         try:
             connection.request("GET", "/minio/health/ready")
             return connection.getresponse().status == http.client.OK
@@ -94,6 +102,14 @@ class StatusPages:
             return False
         finally:
             connection.close()
+
+    def _connection(self, host: str) -> http.client.HTTPConnection:
+        if not self._is_s3_secure:
+            return http.client.HTTPConnection(host, self._s3_address[1], timeout=HEALTH_TIMEOUT_S)
+        # A process of this very server: its certificate is made out to the name that clients use, not to an address.
+        own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, self._s3_address[1], timeout=HEALTH_TIMEOUT_S, context=own)
 
 
 def _context(request: Request) -> Context:
@@ -114,10 +130,12 @@ async def serve_pages(
     s3_address: tuple[str, int],
     listener: socket.socket,
     stop: asyncio.Event,
+    *,
+    tls: TlsContext | None = None,
 ) -> None:
-    """Serve the status page on a listening socket until `stop` is set."""
-    pages = StatusPages(store, authorizer, keyring, s3_address)
+    """Serve the status page on a listening socket until `stop` is set; with `tls`, S3 is served with it too."""
+    pages = StatusPages(store, authorizer, keyring, s3_address, is_s3_secure=tls is not None)
     server = HttpServer(pages.handle, limits=HttpLimits(), clock=store.clock)
-    await server.serve(listener)
+    await server.serve(listener, tls=tls)
     await stop.wait()
     await server.stop(STOP_GRACE_S)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from hosu.kernel.lakekey import LakeKey
 from hosu.kernel.settings import Settings
 
 CONSOLE, S3, S3_WITH_UPKEEP = "console", "s3", "s3-with-upkeep"
@@ -28,3 +29,5 @@ class Plan(msgspec.Struct, frozen=True):
     s3_host: str
     s3_port: int
     connections_max: int
+    started_ms: int = 0
+    lake_key: LakeKey | None = None

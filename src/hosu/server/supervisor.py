@@ -28,10 +28,7 @@ KILL_AFTER_S = STOP_GRACE_S + 15.0
 RUN_S_MIN = 1.0
 """A process that died sooner after its start waits for the rest of it, so that it does not take the machine."""
 
-PLAN_BYTES_MAX = 4096
-"""What a pipe surely takes before anyone reads it."""
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 _LOG = get_logger("supervisor")
 
 
@@ -56,10 +53,14 @@ class Service:
 class Supervisor:
     """Runs services until SIGTERM or SIGINT, then stops them."""
 
-    def __init__(self, services: list[Service]) -> None:
+    def __init__(self, services: list[Service], *, on_restart: Callable[[str], None] | None = None) -> None:
         self._services = services
+        self._on_restart = on_restart
         self._selector = selectors.DefaultSelector()
         self._is_stopping = False
+        self._is_asked_to_reload = False
+        # Who was started with `nohup` stays when the terminal closes.
+        self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
         self._alive_read, self._alive_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -71,6 +72,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGHUP, self._reload)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         for service in self._services:
             if service.is_lazy:
@@ -84,11 +86,26 @@ class Supervisor:
                     self._start(key.data)
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
+            if self._is_asked_to_reload:
+                self._pass_on_hangup()
             self._reap()
         self._shut_down()
 
     def _stop(self, *_: object) -> None:
         self._is_stopping = True
+
+    def _reload(self, *_: object) -> None:
+        self._is_asked_to_reload = True
+
+    def _pass_on_hangup(self) -> None:
+        """Tell the processes to read again what may have changed; or stop, when it was the terminal that closed."""
+        self._is_asked_to_reload = False
+        if self._has_terminal and not _has_terminal():
+            self._is_stopping = True
+            return
+        for service in self._services:
+            if service.pid:
+                os.kill(service.pid, signal.SIGHUP)
 
     def _pause_s(self) -> float | None:
         waiting = [service.start_after_s for service in self._services if service.start_after_s is not None]
@@ -109,6 +126,7 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has read what it would read again
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(self._alive_write)
             os.close(self._wake_read)
@@ -137,6 +155,8 @@ class Supervisor:
                         exit=os.waitstatus_to_exitcode(status),
                     )  # fmt: skip
                     service.start_after_s = service.started_s + RUN_S_MIN
+                    if self._on_restart is not None:
+                        self._on_restart(service.name)
                 if pid:
                     service.pid = 0
             if service.start_after_s is not None and service.start_after_s <= now_s and not self._is_stopping:
@@ -164,39 +184,77 @@ class Supervisor:
 def become_supervisor(plan: bytes, descriptors: list[int]) -> NoReturn:
     """Go on as a supervisor in a fresh interpreter, under the same process id, with these descriptors left open.
 
-    The plan, JSON as `main` reads it, travels through a pipe: arguments and variables can be read by others.
+    The plan, JSON as `main` reads it, travels in memory of its own: arguments and variables can be read by others.
     """
-    if len(plan) > PLAN_BYTES_MAX:
-        raise InvalidInputError(ErrorKind.INVALID_SETTING, "the settings are too long: shorten credentials or domains")
-    reader, writer = os.pipe()
-    os.write(writer, plan)
-    os.close(writer)
-    for descriptor in (reader, *descriptors):
+    held = os.memfd_create("hosu-plan")
+    with os.fdopen(held, "wb", closefd=False) as file:
+        file.write(plan)
+    os.lseek(held, 0, os.SEEK_SET)
+    for descriptor in (held, *descriptors):
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - takes no keyword
     sys.stdout.flush()
     sys.stderr.flush()
     # -P: a module beside the user's data must not stand in for one of Python's.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "hosu.server.supervisor", str(reader)])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "hosu.server.supervisor", str(held)])  # noqa: S606
 
 
 def main() -> None:
-    """Run the services of the plan in the pipe that the first argument names.
+    """Run the services of the plan in the descriptor that the first argument names.
 
     The plan is a `hosu.server.plan.Plan` as JSON, read without the modules that define it.
     """
-    with os.fdopen(int(sys.argv[1]), "rb") as pipe:
-        raw = pipe.read()
+    with os.fdopen(int(sys.argv[1]), "rb") as held:
+        raw = held.read()
     plan = json.loads(raw)
     configure_logs(plan["settings"]["log_level"])
     services = [_service(raw, **facts) for facts in plan["services"]]
-    Supervisor(services).run()
+    restarts = Restarts(plan["lake"], plan["started_ms"], [service.name for service in services])
+    Supervisor(services, on_restart=restarts.count).run()
+
+
+class Restarts:
+    """Counts for metrics how often each process had to be started again.
+
+    They lie beside what the processes publish: a `hosu.server.metrics.meter.Snapshot` as JSON.
+    """
+
+    def __init__(self, lake: str, run: int, names: list[str]) -> None:
+        self._folder = os.path.join(lake, "tmp", "metrics")  # noqa: PTH118 - this interpreter has no pathlib
+        self._run = run
+        self._counts = dict.fromkeys(names, 0)
+        self._publish()
+
+    def count(self, name: str) -> None:
+        """Count a process that has died."""
+        self._counts[name] += 1
+        self._publish()
+
+    def _publish(self) -> None:
+        totals = {f"restarts:{name}": number for name, number in self._counts.items()}
+        path = os.path.join(self._folder, "supervisor.json")  # noqa: PTH118 - as above
+        try:
+            os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103 - as above
+            with open(f"{path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
+                json.dump({"run": self._run, "process": "supervisor", "pid": os.getpid(), "totals": totals}, file)
+            os.replace(f"{path}.new", path)  # noqa: PTH105 - as above
+        except OSError as error:
+            _LOG.warning("restarts cannot be published", error=str(error))
+
+
+def _has_terminal() -> bool:
+    """Whether somebody started this process at a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _service(plan: bytes, name: str, role: str, listener: int, is_lazy: bool) -> Service:  # noqa: FBT001 - from JSON
     def run(held: socket.socket, alive: int) -> None:
         from hosu.server.processes import run_role  # noqa: PLC0415 - only the processes hold what they need
 
-        run_role(role, plan, held, alive)
+        run_role(role, plan, held, alive, name)
 
     os.set_inheritable(listener, False)  # noqa: FBT003 - as above
     return Service(name, socket.socket(fileno=listener), run, is_lazy=is_lazy)

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from hosu.kernel.errors import ErrorKind, HosuError, InvalidInputError
-from hosu.server.supervisor import PLAN_BYTES_MAX, become_supervisor, listen
+from hosu.server.metrics.meter import Meter
+from hosu.server.supervisor import Restarts, become_supervisor, listen
 
 SCRIPT = """
 import os, select, signal, socket, sys, time
@@ -223,6 +224,68 @@ def test_several_processes_may_listen_side_by_side() -> None:
         assert first.getsockname() == second.getsockname()
 
 
-def test_a_plan_too_long_for_the_pipe_is_refused_before_anything_is_given_up() -> None:
-    with pytest.raises(InvalidInputError, match="too long"):
-        become_supervisor(b"x" * (PLAN_BYTES_MAX + 1), [])
+def test_a_plan_of_any_length_reaches_the_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, arguments: started.append(arguments))
+    plan = os.urandom(300_000)
+    become_supervisor(plan, [])
+    with os.fdopen(int(started[0][-1]), "rb") as held:
+        assert held.read() == plan
+
+
+def test_restarts_are_counted_for_metrics(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    restarts = Restarts(str(tmp_path), 7, ["s3-0", "console"])
+    restarts.count("s3-0")
+    restarts.count("s3-0")
+    published = json.loads((tmp_path / "tmp" / "metrics" / "supervisor.json").read_text())
+    assert published == {
+        "run": 7, "process": "supervisor", "pid": os.getpid(), "totals": {"restarts:s3-0": 2, "restarts:console": 0},
+    }  # fmt: skip
+    (own,) = Meter(tmp_path, run=7, process="s3-0").others()
+    assert own.totals["restarts:s3-0"] == 2
+
+
+def test_restarts_that_cannot_be_published_harm_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tmp").write_text("in the way")
+    Restarts(str(tmp_path), 7, ["s3-0"]).count("s3-0")
+    assert "restarts cannot be published" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("is_nohup", [False, True])
+def test_who_was_started_with_nohup_stays_when_the_terminal_closes(tmp_path: Path, *, is_nohup: bool) -> None:
+    script = textwrap.dedent(SCRIPT).replace(
+        "first, second = sys.argv[1:]",
+        "import fcntl, termios\n"
+        "fcntl.ioctl(int(sys.argv.pop()), termios.TIOCSCTTY, 0)\n"
+        f"signal.signal(signal.SIGHUP, signal.{'SIG_IGN' if is_nohup else 'SIG_DFL'})\n"
+        "first, second = sys.argv[1:]",
+    )
+    terminal, line = os.openpty()
+    with (tmp_path / "log").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, "answer", "answer", str(line)], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, pass_fds=[line],
+        )  # fmt: skip
+    os.close(line)
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        port = int(stdout.readline().split()[0])
+        try:
+            for _ in range(2):
+                with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+                    assert client.recv(100)
+                if is_nohup and terminal >= 0:
+                    os.close(terminal)  # the system sends SIGHUP
+                    terminal = -1
+            if not is_nohup:
+                os.close(terminal)
+                terminal = -1
+                assert process.wait(30) == 0
+            assert (process.poll() is None) == is_nohup
+        finally:
+            if terminal >= 0:
+                os.close(terminal)
+            if process.poll() is None:
+                process.terminate()
+            process.wait(30)

@@ -1,0 +1,1 @@
+"""What the server adds to the audit log beside changes: denied requests and, where switched on, reads."""

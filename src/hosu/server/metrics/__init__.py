@@ -1,0 +1,1 @@
+"""Metrics for Prometheus, by MinIO's names and by names of our own."""
