@@ -13,6 +13,7 @@ import typer
 from click import Group
 
 from hosu.cli.main import build_app
+from hosu.identity.policy import KNOWN_ACTIONS
 from hosu.kernel.errors import ErrorKind
 from hosu.kernel.settings import ENVIRONMENT, Settings
 from hosu.server.s3 import unset
@@ -132,11 +133,17 @@ def test_every_code_of_the_http_layer_is_documented_with_its_status() -> None:
 # S3
 
 NOTES = {
-    "GetBucketAcl": "the owner has full control",
-    "GetObjectAcl": "the owner has full control",
-    "PutBucketAcl": "`private` and `bucket-owner-full-control`; others 501 `NotImplemented`",
-    "PutObjectAcl": "`private` and `bucket-owner-full-control`; others 501 `NotImplemented`",
-    "PostObject": "form upload with a policy",
+    "CompleteMultipartUpload": "the object is whose the upload was",
+    "CopyObject": "`s3:GetObject` of the source too, `s3:GetObjectVersion` of a version",
+    "CreateBucket": "`s3:PutBucketAcl`, `s3:PutBucketOwnershipControls` for headers that say so",
+    "CreateMultipartUpload": "as PutObject",
+    "DeleteObjects": "of each key by itself",
+    "ListBuckets": "else the buckets that may be listed or located",
+    "PostObject": "form upload with a policy; the rest as PutObject",
+    "PutBucketAcl": "see [access](access.md)",
+    "PutObject": "`s3:PutObjectTagging` with tags, `s3:PutObjectAcl` with an ACL that lets others in",
+    "PutObjectAcl": "see [access](access.md)",
+    "UploadPartCopy": "as CopyObject",
 }
 UNSET_CODES = unset.UNSET_BUCKET_CODES | unset.UNSET_OBJECT_CODES
 PATHS = {"service": "/", "bucket": "/BUCKET", "object": "/BUCKET/KEY"}
@@ -165,15 +172,16 @@ def other_answer(operation: Operation) -> str | None:
 
 def operations_table() -> str:
     """Render every operation of the server: what it supports, answers as S3 does when unset, and refuses."""
-    lines = ["### Supported", "", "| operation | request | |", "|---|---|---|"]
+    lines = ["### Supported", "", "| operation | request | action | on | |", "|---|---|---|---|---|"]
     others: dict[str, dict[str, str]] = {}
     for operation in OPERATIONS:
         answer = other_answer(operation)
         if answer is None:
-            lines.append(f"| {operation.name} | {request_of(operation)} | {NOTES.get(operation.name, '')} |")
+            cells = [operation.name, request_of(operation), actions_of(operation), operation.on or operation.target]
+            lines.append(f"| {' | '.join(cells)} | {NOTES.get(operation.name, '')} |")
         else:
             name = f"{PATHS[operation.target]}?{operation.parameters[0]}"
-            others.setdefault(name, {})[operation.method] = answer
+            others.setdefault(name, {})[operation.method] = f"{answer}: {actions_of(operation)}"
     methods = ["GET", "PUT", "POST", "DELETE"]
     lines += [
         "",
@@ -185,6 +193,16 @@ def operations_table() -> str:
     for name, answers in sorted(others.items(), key=lambda other: (other[0].count("/"), other[0])):
         lines.append(f"| `{name}` | {' | '.join(answers.get(method, '') for method in methods)} |")
     return "\n".join([*lines, "", ""])
+
+
+def actions_of(operation: Operation) -> str:
+    """Return what an operation asks for, and what instead of it where a version is named."""
+    return ", ".join(f"`{action}`" for action in (operation.action, operation.version_action) if action)
+
+
+def test_every_action_that_an_operation_asks_for_is_one_that_policies_may_name() -> None:
+    asked = {action for operation in OPERATIONS for action in (operation.action, operation.version_action) if action}
+    assert asked <= KNOWN_ACTIONS
 
 
 def split_s3_page() -> tuple[str, str, str]:

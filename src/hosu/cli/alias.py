@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from hosu.cli import options
+from hosu.cli import lakes, options
 
 if TYPE_CHECKING:
     from hosu.cli.output import Output
@@ -17,7 +17,6 @@ T = TypeVar("T")
 
 app = typer.Typer(help="Prefixes that read as other prefixes of their bucket.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(metavar="LAKE", help="The lake's folder.", show_default=False)]
 BucketName = Annotated[str, typer.Argument(metavar="BUCKET", help="Name of the bucket.", show_default=False)]
 Prefix = Annotated[
     str, typer.Argument(metavar="PREFIX", help="Such as models/production/current/.", show_default=False)
@@ -31,7 +30,7 @@ def register(typer_app: typer.Typer) -> None:
 
 @app.command("set")
 def set_(
-    lake: Folder,
+    lake: lakes.Folder,
     bucket: BucketName,
     prefix: Prefix,
     target: Annotated[
@@ -47,7 +46,7 @@ def set_(
 
 @app.command("revert")
 def revert(
-    lake: Folder,
+    lake: lakes.Folder,
     bucket: BucketName,
     prefix: Prefix,
     json_lines: options.Json = False,
@@ -60,7 +59,7 @@ def revert(
 
 @app.command("rm")
 def remove(
-    lake: Folder,
+    lake: lakes.Folder,
     bucket: BucketName,
     prefix: Prefix,
     json_lines: options.Json = False,
@@ -74,10 +73,10 @@ def remove(
 
 @app.command("show")
 def show(
-    lake: Folder,
+    lake: lakes.Folder,
     bucket: BucketName,
     prefix: Annotated[
-        str | None, typer.Argument(metavar="[PREFIX]", help="One alias; else all.", show_default=False)
+        str | None, typer.Argument(metavar="PREFIX", help="One alias; else all.", show_default=False)
     ] = None,
     json_lines: options.Json = False,
     quiet: options.Quiet = False,
@@ -94,7 +93,7 @@ def show(
 
 @app.command("history")
 def history(
-    lake: Folder,
+    lake: lakes.Folder,
     bucket: BucketName,
     prefix: Prefix,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Show so many switches.")] = 100,
@@ -127,7 +126,7 @@ def _opened(verb: str, folder: Path, bucket: str, json_lines: bool, quiet: bool)
         from hosu.cli.output import Output
         from hosu.lake import open_lake
 
-        with open_lake(folder, create=False, actor=_who()) as lake:
+        with open_lake(folder, create=False, actor=lakes.who()) as lake:
             yield lake.bucket(bucket), Output(json_lines=json_lines, quiet=quiet)
 
 
@@ -142,14 +141,3 @@ def _no_alias(bucket: str, prefix: str) -> Exception:
     from hosu.kernel.errors import ErrorKind, NotFoundError
 
     return NotFoundError(ErrorKind.ALIAS_NOT_FOUND, f"bucket {bucket!r} has no alias {prefix!r}")
-
-
-def _who() -> str:
-    """Return the name that the history shows: the person's on this machine."""
-    import getpass
-    import os
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return f"uid {os.getuid()}"

@@ -93,6 +93,12 @@ class CancelledError(UnavailableError):
         super().__init__(ErrorKind.SHUTTING_DOWN, "interrupted: run the same command again to go on")
 
 
+def family_of(code: str) -> tuple[type[HosuError], ErrorKind]:
+    """Return class and kind of an S3 code; those that nobody knows are wrong input."""
+    family, kind, _ = _CODES.get(code, (InvalidInputError, ErrorKind.INVALID_ARGUMENT, ""))
+    return family, kind
+
+
 def error_code(error: BaseException) -> str:
     """Return the S3 code of a client error, with bodiless answers read from their status; "" for other errors."""
     response = getattr(error, "response", None)

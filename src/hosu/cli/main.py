@@ -9,7 +9,19 @@ import typer
 
 from hosu._version import __version__
 
-COMMAND_MODULES = ("hosu.cli.serve", "hosu.cli.storage", "hosu.cli.alias")
+COMMAND_MODULES = (
+    "hosu.cli.serve",
+    "hosu.cli.init",
+    "hosu.cli.storage",
+    "hosu.cli.alias",
+    "hosu.cli.user",
+    "hosu.cli.group",
+    "hosu.cli.policy",
+    "hosu.cli.key",
+    "hosu.cli.kms",
+    "hosu.cli.lakekey",
+    "hosu.cli.audit",
+)
 """Modules whose `register(app)` adds verbs; they import what they need only when a verb runs."""
 
 

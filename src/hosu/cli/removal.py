@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from hosu.cli.addresses import ObjectAddress
-from hosu.cli.faults import as_hosu_error
+from hosu.cli.faults import as_hosu_error, family_of
 from hosu.cli.remote import ObjectEntry, list_uploads, list_versions
 from hosu.cli.session import Session
 from hosu.cli.transfer import Summary, fail
-from hosu.kernel.errors import ErrorKind, HosuError, InvalidInputError
+from hosu.kernel.errors import HosuError
 from hosu.kernel.limits import DELETE_KEYS_MAX
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def _delete(session: Session, batch: list[Doomed]) -> dict[Doomed, HosuError]:
         return errors | {item: as_hosu_error(error, item[0]) for item in plain}
     for refused in answer.get("Errors", []):
         address = first.with_key(refused.get("Key", ""))
-        message = f"{address}: {refused.get('Message', '')} ({refused.get('Code', '')}): it was not deleted"
-        fault = InvalidInputError(ErrorKind.INVALID_ARGUMENT, message, code=refused.get("Code", ""))
+        code = refused.get("Code", "")
+        family, kind = family_of(code)
+        fault = family(kind, f"{address}: {refused.get('Message', '')} ({code}): it was not deleted", code=code)
         for item in plain:
             if item[0] == address and refused.get("VersionId") in {None, "", item[1]}:
                 errors[item] = fault

@@ -14,6 +14,9 @@ Address = Annotated[str | None, typer.Option(help="Where S3 is served, host:port
 ConsoleAddress = Annotated[str | None, typer.Option(help="Where the status page is served, host:port.")]
 Folder = Annotated[Path, typer.Argument(help="The lake's folder; made if missing.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(help="Processes that serve S3.")]
+Certificate = Annotated[str | None, typer.Option(help="PEM file of the server's certificate; with --key, serves TLS.")]
+Key = Annotated[str | None, typer.Option(help="PEM file of the certificate's private key.")]
+CertsDir = Annotated[str | None, typer.Option(help="Folder of public.crt and private.key, as MinIO's; serves TLS.")]
 LogLevel = Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")]
 
 
@@ -29,9 +32,15 @@ def serve(
     console_address: ConsoleAddress = None,
     workers: Workers = None,
     log_level: LogLevel = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    certs_dir: CertsDir = None,
 ) -> None:
     """Serve the lake in DIRECTORY until Ctrl-C, by default on 127.0.0.1 only."""
-    flags = {"address": address, "console_address": console_address, "workers": workers, "log_level": log_level}
+    flags = {
+        "address": address, "console_address": console_address, "workers": workers, "log_level": log_level,
+        "certificate_file": certificate, "key_file": key, "certs_dir": certs_dir,
+    }  # fmt: skip
     _run(directory, flags, default_root=None)
 
 
@@ -41,11 +50,17 @@ def server(
     console_address: ConsoleAddress = None,
     workers: Workers = None,
     log_level: LogLevel = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    certs_dir: CertsDir = None,
 ) -> None:
     """Serve as MinIO does: on all interfaces, and as minioadmin:minioadmin unless MINIO_ROOT_USER says otherwise."""
     from hosu.server.credentials import MINIO_DEFAULT
 
-    flags = {"address": address, "console_address": console_address, "workers": workers, "log_level": log_level}
+    flags = {
+        "address": address, "console_address": console_address, "workers": workers, "log_level": log_level,
+        "certificate_file": certificate, "key_file": key, "certs_dir": certs_dir,
+    }  # fmt: skip
     defaults = {"address": ":9000", "console_address": ":9001"}
     _run(directory, flags, defaults=defaults, default_root=MINIO_DEFAULT)
 
@@ -57,12 +72,14 @@ def _run(
     defaults: Mapping[str, object] | None = None,
     default_root: tuple[str, str] | None,
 ) -> None:
+    from hosu.kernel.lakekey import load_lake_key
     from hosu.kernel.settings import load_settings
     from hosu.server.app import Server
 
     try:
         settings = load_settings(directory, os.environ, flags, defaults=defaults or {})
-        running = Server(directory, settings, default_root=default_root)
+        lake_key = load_lake_key(settings, os.environ, directory)
+        running = Server(directory, settings, default_root=default_root, lake_key=lake_key)
         _greet(running, default_root)
         running.run()
     except HosuError as error:
@@ -75,10 +92,11 @@ def _greet(running: object, default_root: tuple[str, str] | None) -> None:
     from hosu.server.app import Server
 
     assert isinstance(running, Server)
+    scheme = "https" if running.is_secure else "http"
     lines = [
         f"hosu serves {running.lake}",
-        f"  S3      http://{_reachable(running.s3_address)}",
-        f"  status  http://{_reachable(running.console_address)}",
+        f"  S3      {scheme}://{_reachable(running.s3_address)}",
+        f"  status  {scheme}://{_reachable(running.console_address)}",
     ]
     root = running.root
     if root.is_new:

@@ -36,6 +36,8 @@ class Status(msgspec.Struct, frozen=True):
     is_ready: bool
     endpoint: str
     buckets: list[Bucket] | None
+    is_secure: bool = False
+    """Whether S3 is served over TLS."""
 
 
 def human_bytes(size_bytes: int) -> str:
@@ -58,7 +60,7 @@ def render_status(status: Status) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{STYLE}</style></head><body>"
         f"<h1>hosu <small>호수 {escape(__version__)} · S3 on {escape(status.endpoint)}</small></h1>{health}"
-        f"{_buckets(status.buckets)}{_connect(status.endpoint)}</body></html>"
+        f"{_buckets(status.buckets)}{_connect(status.endpoint, is_secure=status.is_secure)}</body></html>"
     )
 
 
@@ -82,15 +84,18 @@ def _buckets(buckets: list[Bucket] | None) -> str:
     return f"{title}<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
-def _connect(endpoint: str) -> str:
-    url = f"http://{endpoint}"
+def _connect(endpoint: str, *, is_secure: bool) -> str:
+    url = f"{'https' if is_secure else 'http'}://{endpoint}"
+    allow_http = "" if is_secure else ', "aws_allow_http": "true"'
+    insecure = "" if is_secure else ", secure=False"
+    use_ssl = "" if is_secure else ", USE_SSL false"
     guides = {
         "hosu": f"hosu profile set lake --endpoint {url} --access-key KEY --secret-key SECRET\n"
         "hosu mb hosu://lake/images\nhosu cp photo.jpg hosu://lake/images/",
         "boto3": f'import boto3\ns3 = boto3.client("s3", endpoint_url="{url}",\n'
         '                  aws_access_key_id="KEY", aws_secret_access_key="SECRET", region_name="us-east-1")\n'
         's3.upload_file("photo.jpg", "images", "photo.jpg")',
-        "minio-py": f'from minio import Minio\nclient = Minio("{endpoint}", "KEY", "SECRET", secure=False)\n'
+        "minio-py": f'from minio import Minio\nclient = Minio("{endpoint}", "KEY", "SECRET"{insecure})\n'
         'client.fput_object("images", "photo.jpg", "photo.jpg")',
         "awscli": f"aws --endpoint-url {url} s3 cp photo.jpg s3://images/",
         "mc": f"mc alias set lake {url} KEY SECRET\nmc cp photo.jpg lake/images/",
@@ -99,9 +104,9 @@ def _connect(endpoint: str) -> str:
         "spark.hadoop.fs.s3a.secret.key SECRET\nspark.hadoop.fs.s3a.path.style.access true",
         "Polars": 'pl.scan_parquet("s3://images/table.parquet", storage_options={\n'
         f'    "aws_endpoint_url": "{url}", "aws_access_key_id": "KEY", "aws_secret_access_key": "SECRET",\n'
-        '    "aws_region": "us-east-1", "aws_allow_http": "true"})',
+        f'    "aws_region": "us-east-1"{allow_http}}})',
         "DuckDB": f"CREATE SECRET (TYPE s3, KEY_ID 'KEY', SECRET 'SECRET', ENDPOINT '{endpoint}',\n"
-        "               URL_STYLE 'path', USE_SSL false);\nSELECT * FROM 's3://images/table.parquet';",
+        f"               URL_STYLE 'path'{use_ssl});\nSELECT * FROM 's3://images/table.parquet';",
     }
     parts = "".join(f"<h3>{escape(name)}</h3><pre>{escape(text)}</pre>" for name, text in guides.items())
     return f"<h2>Connect</h2>{parts}"

@@ -10,6 +10,7 @@ stable, but for those of a caller's own file or iterator, which come through as 
 durably, and all of it. A lake is safe to use from several threads; after a fork, open it anew.
 """
 
+from hosu.identity.records import AccessKey, Group, NewKey, PolicyEntities, StoredPolicy, User
 from hosu.kernel.fileio import Prefix
 from hosu.lake.bucket import AliasHandle, Body, Bucket
 from hosu.lake.info import ObjectInfo, ObjectSummary
@@ -20,18 +21,24 @@ from hosu.objects.records import Usage, Versioning
 from hosu.objects.sweep import SweepReport
 
 __all__ = [
+    "AccessKey",
     "Alias",
     "AliasHandle",
     "Body",
     "Bucket",
     "Event",
+    "Group",
     "Lake",
+    "NewKey",
     "ObjectInfo",
     "ObjectSummary",
+    "PolicyEntities",
     "Prefix",
+    "StoredPolicy",
     "SweepReport",
     "Switch",
     "Usage",
+    "User",
     "Versioning",
     "open_files",
     "open_lake",

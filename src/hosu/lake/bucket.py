@@ -22,15 +22,16 @@ from hosu.objects.aliases import (
 )
 from hosu.objects.bodies import BodyReader, BodyWriter, open_body, store_object
 from hosu.objects.buckets import set_versioning
+from hosu.objects.copying import copy_stored
 from hosu.objects.delete import delete_object
 from hosu.objects.fileio import ObjectFileIO, delete_keys, entries_in_order, list_pages
 from hosu.objects.listing import Entry, ListRequest, list_versions
 from hosu.objects.names import check_key
-from hosu.objects.put import CopyRequest, PutRequest, check_put, copy_object, set_tags
+from hosu.objects.put import CopyRequest, PutRequest, check_put, set_tags
+from hosu.objects.quota import set_quota
 from hosu.objects.read import clip_range, find
 from hosu.objects.records import NO_CONDITIONS, Conditions, ObjectRecord, Usage, Versioning
 from hosu.objects.store import ObjectStore
-from hosu.objects.transaction import Tx
 
 if TYPE_CHECKING:
     from hosu.lake.opening import Lake
@@ -88,7 +89,7 @@ class Bucket:
         attributes = attributes_of(content_type, metadata, tags)
         check_put(key, attributes)
         self._store.view().bucket(self.name)
-        with BodyWriter(self._store) as writer:
+        with BodyWriter(self._store, self._store.encryption_of(self.name)) as writer:
             for piece in _pieces_of(body):
                 writer.write(piece)
             staged, etag = writer.finish()
@@ -197,17 +198,18 @@ class Bucket:
         if_none_match: str | None = None,
         if_match: str | None = None,
     ) -> ObjectInfo:
-        """Copy an object into this bucket by reference: no byte is moved. Conditions are as in `put`, on the target.
+        """Copy an object into this bucket by reference: no byte is moved, unless this bucket is encrypted otherwise.
+
+        Conditions are as in `put`, on the target.
 
         Content type, metadata and tags come along unless they are given. Raises NotFoundError for the source.
         """
         origin = self.name if source_bucket is None else str(getattr(source_bucket, "name", source_bucket))
         check_key(source)
 
-        def copy(tx: Tx) -> ObjectRecord:
-            found = find(tx, origin, source, version)
+        def request(found: ObjectRecord) -> CopyRequest:
             attributes = attributes_of(content_type, metadata, tags, kept=found.attributes)
-            request = CopyRequest(
+            return CopyRequest(
                 source_bucket=origin,
                 source_key=source,
                 source_version_id=version,
@@ -218,11 +220,8 @@ class Bucket:
                 conditions=_conditions(if_none_match, if_match),
                 actor=self._lake.actor,
             )
-            record = copy_object(tx, request).record
-            assert record is not None, "a copy that names no order is never stale"
-            return record
 
-        return info_of(self._store.commit(copy))
+        return info_of(copy_stored(self._store, origin, source, version, request, self._store.encryption_of(self.name)))
 
     # Versions
 
@@ -277,6 +276,15 @@ class Bucket:
     def usage(self) -> Usage:
         """Return how many objects, versions and bytes the bucket holds now; costs the same at any size."""
         return self._store.view().bucket(self.name).usage
+
+    @property
+    def quota(self) -> int:
+        """Most bytes the bucket may hold: objects, old versions and uploads in progress. 0 is no limit."""
+        return self._store.view().bucket(self.name).quota_bytes
+
+    def set_quota(self, quota_bytes: int) -> None:
+        """Limit what the bucket may hold; 0 removes the limit. A write past it raises ConflictError QUOTA_EXCEEDED."""
+        self._commit(partial(set_quota, name=self.name, quota_bytes=quota_bytes))
 
     def alias(self, prefix: str) -> "AliasHandle":
         """Return a handle on the alias `prefix`, which ends with '/'; nothing is made until `set`."""

@@ -4,13 +4,17 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from hosu.kernel.auth import IN_PROCESS
 from hosu.kernel.clock import Clock
 from hosu.kernel.errors import ConflictError, ErrorKind, UnavailableError
-from hosu.kernel.settings import load_settings
+from hosu.kernel.lakekey import load_lake_key
+from hosu.kernel.root import read_root
+from hosu.kernel.settings import ENVIRONMENT, Settings, load_settings
 from hosu.lake.bucket import Bucket
+from hosu.objects.audit import IN_PROCESS_PREFIX, Origin
+from hosu.objects.audit_files import AuditFiles, drain
 from hosu.objects.blobs import disk_error
 from hosu.objects.buckets import create_bucket, delete_bucket, list_buckets
 from hosu.objects.feed import Event, read_events
@@ -19,9 +23,25 @@ from hosu.objects.lock import LakeLock
 from hosu.objects.store import FORMAT_NAME, ObjectStore
 from hosu.objects.sweep import SweepReport, sweep
 
+if TYPE_CHECKING:  # most who open a lake ask nothing of identity, whose libraries take long to load
+    from hosu.lake.identity import Groups, Keys, Policies, Users
+    from hosu.lake.templates import Outcome, Template
+
 EVENTS_PER_READ = 1_000
-SPACE_RESERVE_VARIABLE = "HOSU_SPACE_RESERVE_BYTES"
-"""The one setting of the environment that concerns a lake without a server."""
+LAKE_SETTINGS = frozenset(
+    {
+        "audit",
+        "default_encryption",
+        "lake_key_command",
+        "lake_key_file",
+        "object_ownership",
+        "space_reserve_bytes",
+    }
+)
+"""The settings that concern a lake without a server; no other is taken from the environment."""
+
+ROOT_VARIABLES = ("HOSU_ROOT_USER", "MINIO_ROOT_USER")
+"""Variables that say who root is: a name that no user can have."""
 
 
 def open_lake(
@@ -35,18 +55,31 @@ def open_lake(
 
     `actor` is who the change feed and the history of aliases say did it. Raises ConflictError NOT_A_LAKE for any other
     folder, UnsupportedError LAKE_NEWER for a lake of a newer hosu, UnavailableError DISK_FAULT where the folder cannot
-    be written. Close the lake, or use it in a `with`.
+    be written, ConflictError LAKE_KEY_MISSING or LAKE_KEY_WRONG where what is sealed in the lake could not be opened:
+    the lake key comes from where the server's comes from. Close the lake, or use it in a `with`.
     """
     folder = Path(path)
     if not create and not (folder / FORMAT_NAME).is_file():
         raise ConflictError(ErrorKind.NOT_A_LAKE, f"{folder} is not a lake: check the path, or make one there first")
-    environment = {name: value for name, value in os.environ.items() if name == SPACE_RESERVE_VARIABLE}
     try:
-        settings = load_settings(folder, environment, {})
-        store = ObjectStore(folder, clock=clock, space_reserve_bytes=settings.space_reserve_bytes)
+        settings = lake_settings(folder)
+        store = ObjectStore(
+            folder,
+            clock=clock,
+            space_reserve_bytes=settings.space_reserve_bytes,
+            lake_key=load_lake_key(settings, os.environ, folder),
+            default_encryption=settings.default_encryption == "on",
+            is_audited=settings.audit,
+        )
     except OSError as error:
         raise disk_error(error) from error
     return Lake(store, actor=actor)
+
+
+def lake_settings(folder: Path) -> Settings:
+    """Return the settings that a lake without a server goes by: those of its file, and a few of the environment."""
+    environment = {name: value for name, value in os.environ.items() if ENVIRONMENT.get(name) in LAKE_SETTINGS}
+    return load_settings(folder, environment, {})
 
 
 class Lake:
@@ -113,6 +146,57 @@ class Lake:
         """Remove a bucket that holds nothing. Raises NotFoundError, or ConflictError BUCKET_NOT_EMPTY."""
         self.store.commit(partial(delete_bucket, name=name, actor=self.actor))
 
+    # Identity
+
+    @property
+    def users(self) -> "Users":
+        """The users of the lake."""
+        from hosu.lake.identity import Users  # noqa: PLC0415 - loaded when used
+
+        return Users(self)
+
+    @property
+    def groups(self) -> "Groups":
+        """The groups of users."""
+        from hosu.lake.identity import Groups  # noqa: PLC0415 - loaded when used
+
+        return Groups(self)
+
+    @property
+    def policies(self) -> "Policies":
+        """The policies, whom they are attached to, and what they decide."""
+        from hosu.lake.identity import Policies  # noqa: PLC0415 - loaded when used
+
+        return Policies(self)
+
+    @property
+    def keys(self) -> "Keys":
+        """The access keys of service accounts."""
+        from hosu.lake.identity import Keys  # noqa: PLC0415 - loaded when used
+
+        return Keys(self)
+
+    def apply_template(self, template: "Template | str") -> "Outcome":
+        """Make the buckets, policies and users of a template where they are missing, all at once.
+
+        `template` is one of hosu's (`smart-door`, `medallion`, `streaming`) or the path of a folder. Returns every step
+        and, this once, the secrets of the users made. Raises NotFoundError for no template, and what the verbs raise.
+        """
+        from hosu.identity.vault import Vault  # noqa: PLC0415 - loaded when used
+        from hosu.lake.templates import apply_template, load_template  # noqa: PLC0415 - loaded when used
+
+        found = load_template(template) if isinstance(template, str) else template
+        vault = Vault(self.store, self.root_name())
+        origin = Origin("", f"{IN_PROCESS_PREFIX}ApplyTemplate", self.actor, key=found.name)
+        return self.store.commit(partial(apply_template, vault=vault, template=found, actor=self.actor), origin)
+
+    def root_name(self) -> str:
+        """Return root's access key as the settings or the lake itself know it; empty where neither does."""
+        given = next((os.environ[name] for name in ROOT_VARIABLES if os.environ.get(name)), "")
+        name = given or load_settings(self.path, {}, {}).root_user
+        stored = None if name else read_root(self.path)
+        return name if stored is None else stored.access_key
+
     # The lake as a whole
 
     def changes(self, after_seq: int = 0) -> Iterator[Event]:
@@ -130,6 +214,8 @@ class Lake:
     def sweep(self) -> SweepReport:
         """Give back the space of what was deleted or replaced at least a quarter of an hour ago; return what went.
 
+        What the audit log has in the database goes to its files.
+
         A server sweeps its lake by itself every minute: while one runs, ConflictError LAKE_LOCKED says so. No server
         can start before this returns.
         """
@@ -142,9 +228,13 @@ class Lake:
             ) from error
         except OSError as error:
             raise disk_error(error) from error
+        files = AuditFiles(store)
         try:
-            return sweep(store)
+            report = sweep(store)
+            drain(store, files)
+            return report
         finally:
+            files.close()
             lock.release()
 
 

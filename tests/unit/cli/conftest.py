@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from tests.support.lakecli import LakeCli, make_lake
 from typer.testing import CliRunner, Result
 
 from hosu.cli.client import Endpoints
@@ -173,3 +174,12 @@ def session(home: Path, tmp_path: Path) -> Iterator[Session]:  # noqa: ARG001 - 
     )
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def lake_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LakeCli:
+    """The command line on a new lake, run by ann."""
+    monkeypatch.setenv("LOGNAME", "ann")
+    for name in ("HOSU_ROOT_USER", "MINIO_ROOT_USER", "HOSU_LAKE_KEY", "MINIO_KMS_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return make_lake(tmp_path / "lake")

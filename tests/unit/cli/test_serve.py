@@ -122,7 +122,10 @@ def test_where_a_lake_is_served_unless_told_otherwise(
     built = []
 
     class Refusing:
-        def __init__(self, lake: Path, settings: Settings, *, default_root: tuple[str, str] | None) -> None:
+        def __init__(
+            self, lake: Path, settings: Settings, *, default_root: tuple[str, str] | None, lake_key: object
+        ) -> None:
+            assert lake_key is None
             built.append((lake, settings.address, settings.console_address, default_root))
             raise UnavailableError(ErrorKind.SHUTTING_DOWN, "not today")
 
