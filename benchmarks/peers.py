@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -136,16 +136,16 @@ def _answers(port: int, path: str) -> bool:
             return False
 
 
-def start_hosu(lake: Path, folder: Path, name: str = "hosu") -> Server:
-    """Start `hosu serve` on a lake and wait for /minio/health/ready."""
+def start_hosu(lake: Path, folder: Path, name: str = "hosu", settings: Mapping[str, str] | None = None) -> Server:
+    """Start `hosu serve` on a lake and wait for /minio/health/ready; `settings` is added to its environment."""
     port, console = free_port(), free_port()
     secret = "benchmarks-" + secrets.token_hex(8)
     command = [sys.executable, "-m", "hosu", "serve", str(lake), "--address", f"{LOOPBACK}:{port}"]
     command += ["--console-address", f"{LOOPBACK}:{console}"]
-    env = {"HOSU_ROOT_USER": ACCESS, "HOSU_ROOT_PASSWORD": secret}
+    env = {"HOSU_ROOT_USER": ACCESS, "HOSU_ROOT_PASSWORD": secret, **(settings or {})}
     target = Target(LOOPBACK, port, ACCESS, secret)
     server = _launch(name, command, target, folder, lambda _: _answers(port, "/minio/health/ready"), env)
-    server.restart = lambda: start_hosu(lake, folder, name)
+    server.restart = lambda: start_hosu(lake, folder, name, settings)
     return server
 
 
