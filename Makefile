@@ -28,7 +28,7 @@ bench: $(VENV)/.bench
 
 # Run a local clone of ceph/s3-tests: make s3tests S3TESTS_DIR=../s3-tests
 s3tests: $(VENV)/.test
-	$(PY) scripts/s3tests.py --s3tests "$(S3TESTS_DIR)" $(ARGS)
+	$(PY) scripts/s3tests.py --suite "$(S3TESTS_DIR)" $(ARGS)
 
 format: $(VENV)/.check
 	$(VENV)/bin/ruff check --fix .
