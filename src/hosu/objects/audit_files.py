@@ -2,7 +2,7 @@
 
 Each line is an object of JSON. Several processes append to the same file; each call writes whole lines in one piece.
 Rows of the outbox are removed only once their lines are durable, so a crash may repeat lines and never loses one;
-readers drop repeats by id.
+readers drop repeats.
 """
 
 import os
@@ -59,6 +59,8 @@ class AuditFiles:
         self._descriptor = -1
         self._path = self.folder
         self._day = ""
+        self.carried: frozenset[bytes] = frozenset()
+        """Lines of the outbox that are durable, though their rows could not be removed yet."""
 
     def append(self, lines: bytes, *, durable: bool) -> None:
         """Append whole lines, each with its line end; raises OSError, and then some of them may be there."""
@@ -125,11 +127,16 @@ def drain(store: ObjectStore, files: AuditFiles) -> int:
     """
     count = 0
     while rows := read_outbox(store.view(), 0, ROWS_PER_DRAIN):
-        try:
-            files.append(b"".join([row.line() + b"\n" for row in rows]), durable=True)
-        except OSError as error:
-            raise disk_error(error) from error
+        # Where rows cannot be removed, their lines must not fill the disk with repeats.
+        lines = [row.line() + b"\n" for row in rows]
+        if fresh := [line for line in lines if line not in files.carried]:
+            try:
+                files.append(b"".join(fresh), durable=True)
+            except OSError as error:
+                raise disk_error(error) from error
+        files.carried = frozenset(lines)
         store.commit(partial(remove_outbox, upto=rows[-1].id))
+        files.carried = frozenset()
         count += len(rows)
     return count
 

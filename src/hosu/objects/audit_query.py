@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,15 +46,15 @@ def query(
     first = _bound(since)
     wanted = _Wanted(first, _bound(until), principal, bucket, prefix, operation, denied_only)
     waiting = _waiting(path)  # before the files: what is carried over meanwhile is then seen at least once
-    seen: set[str] = set()
-    numbered = {line.id for line in waiting}
-    for line in _lines(path / FOLDER, first[:10].replace("-", "") if first else ""):
-        if line.id in numbered:
-            seen.add(line.id)
+    seen: set[AuditLine] = set()
+    repeated = set(waiting)
+    for line in _lines(path / FOLDER, _first_day(since)):
+        if line in repeated:
+            seen.add(line)
         if wanted.matches(line):
             yield line
     for line in waiting:
-        if line.id not in seen and wanted.matches(line):
+        if line not in seen and wanted.matches(line):
             yield line
 
 
@@ -64,6 +64,11 @@ def _bound(moment: datetime | None) -> str:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return format_time(round(moment.timestamp() * 1000))
+
+
+def _first_day(since: datetime | None) -> str:
+    """Return the first day whose files may hold lines of a time: the day before too, as clocks may be set back."""
+    return "" if since is None else _bound(since - timedelta(days=1))[:10].replace("-", "")
 
 
 def _waiting(path: Path) -> list[AuditLine]:
@@ -83,15 +88,18 @@ def _waiting(path: Path) -> list[AuditLine]:
 
 
 def _lines(folder: Path, first_day: str) -> Iterator[AuditLine]:
-    """Yield the lines of the files from a day on; repeats, which stand close to each other, once."""
-    recent: dict[str, None] = {}
+    """Yield the lines of the files from a day on; repeats, which stand close to each other, once.
+
+    An id alone does not make a repeat: of a database that was restored from a backup, they go on from there.
+    """
+    recent: dict[AuditLine, None] = {}
     for file in list_files(folder):
         if file.day < first_day:
             continue
         for line in _lines_of(file):
-            if line.id in recent:
+            if line in recent:
                 continue
-            recent[line.id] = None
+            recent[line] = None
             if len(recent) > ROWS_PER_READ:
                 del recent[next(iter(recent))]
             yield line

@@ -12,9 +12,7 @@ def create_bucket(tx: Tx, name: str, *, region: str = "", owner: str = "", actor
     check_bucket_name(name)
     if tx.value("SELECT 1 FROM bucket WHERE name = ?", (name,)):
         raise ConflictError(ErrorKind.BUCKET_EXISTS, f"bucket {name!r} exists already", bucket=name)
-    tx.run(
-        "INSERT INTO bucket VALUES (NULL, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?)", (name, tx.now_ms, region, owner)
-    )
+    tx.run("INSERT INTO bucket VALUES (NULL, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?)", (name, tx.now_ms, region, owner))
     tx.record_event(tx.next_seq(), "BucketCreated", name, "", "", 0, "", actor)
     return tx.bucket(name)
 

@@ -6,6 +6,8 @@ moves. It moves before a commit that changes them and again after it, so whoever
 
 import mmap
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 NUMBER_BYTES = 8
@@ -14,7 +16,8 @@ NUMBER_BYTES = 8
 class Generation:
     """The number of a lake, in the file `meta/generation`. It need not survive a power loss.
 
-    Opening it moves it: a process killed between its commit and the second move is followed by one that opens.
+    Whoever opens a lake moves it: a process killed between its commit and the second move is followed by one that
+    opens.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,11 +29,8 @@ class Generation:
         finally:
             os.close(descriptor)
         self._number = memoryview(self._memory).cast("Q")  # read and written whole, never half
-        self.move()
-
-    def number(self) -> int:
-        """Return the number: two equal answers mean that nothing has changed in between."""
-        return self._number[0]
+        self.number: Callable[[], int] = partial(self._number.__getitem__, 0)
+        """Returns the number: two equal answers mean that nothing has changed in between. Asked for every request."""
 
     def move(self) -> None:
         """Tell every process. Called in turn: only the one that commits, or opens, moves it."""

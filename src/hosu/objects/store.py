@@ -53,6 +53,9 @@ FORMAT_NAME = "format"
 ENCRYPTED = '"encryption":'
 """What the attributes of an encrypted object hold; those of some others hold it too, as a value of their writer's."""
 
+TURN_S_MAX = 1.0
+"""How long opening waits for whoever commits just now."""
+
 SPACE_CHECK_MS = 1_000
 """How often a write looks at the free space of the disk."""
 
@@ -112,6 +115,7 @@ class ObjectStore:
         self._checkpoint_due = threading.Event()
         self._turns = Turns(path / "meta" / "turns")
         self.generation = Generation(path / "meta" / "generation")
+        self._turns.take(self.generation.move, TURN_S_MAX)
         self._recent = RecentObjects(self._turns)
         self.writer = Writer(
             connection,

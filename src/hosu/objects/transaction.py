@@ -232,11 +232,14 @@ class Tx(View):
         if self._access_changes:
             self.effects.generation.move()
 
+    def announce(self) -> None:
+        """Tell every process of the commit, while it is still this one's turn."""
+        if self._access_changes:
+            self.effects.generation.move()
+
     def finish(self) -> None:
         """Keep what was reserved and run the effects that had to wait for the commit."""
         self.effects.inline_ids = self._inline_ids
-        if self._access_changes:
-            self.effects.generation.move()
         for effect in self._after_commit:
             with contextlib.suppress(OSError):
                 effect()

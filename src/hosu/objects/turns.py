@@ -10,6 +10,7 @@ import fcntl
 import mmap
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 COUNTER_BYTES = 8
@@ -57,6 +58,18 @@ class Turns:
         """Let the next writer in."""
         self._counter[0] += 1
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def take(self, work: Callable[[], None], timeout_s: float) -> None:
+        """Do what must not fall into the turn of another; but do it, if nobody gives the turn back in time."""
+        try:
+            self._lock(timeout_s)
+        except TimeoutError:
+            work()
+            return
+        try:
+            work()
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Give the file back."""

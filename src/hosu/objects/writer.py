@@ -207,6 +207,7 @@ class Writer:
             self._recent.doubt(tx.touched())
             is_committing = True
             connection.execute("COMMIT")
+            tx.announce()
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits
             self.has_doubtful_log |= is_committing
             self._roll_back()

@@ -90,12 +90,11 @@ class Telemetry:
         counts = self._meter.counts.get((call.operation, call.bucket))
         if counts is None:
             counts = self._counts_of(call, status)
-        first_byte_s = request.first_byte_s
-        counts.count(
-            status, request.body.received_bytes, body_bytes,
-            first_byte_s - request.started_s if first_byte_s else duration_s,
-        )  # fmt: skip
-        if self._is_audited and request.method in _READ_METHODS and self._wants_reads(call.bucket):
+        if request.first_byte_s:
+            duration_s = request.first_byte_s - request.started_s
+        is_read = request.method in _READ_METHODS
+        counts.count(status, 0 if is_read else request.body.received_bytes, body_bytes, duration_s)
+        if is_read and self._is_audited and self._wants_reads(call.bucket):
             self._write_read(call, status, body_bytes)
         if not self._is_due:
             self.publish_soon()

@@ -1,5 +1,6 @@
 """The files of the audit log: durable lines, rotation, expiry; and reading them."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -73,7 +74,9 @@ def test_what_a_crash_between_file_and_database_repeats_is_shown_once(
         with pytest.raises(KeyboardInterrupt):
             drain(store, files)
     assert [found.id for found in query(lake)] == ["1", "2"]
-    assert drain(store, files) == 2
+    after = AuditFiles(store)
+    assert drain(store, after) == 2
+    after.close()
     assert [found.id for found in query(lake)] == ["1", "2"]
     assert len((lake / "audit" / names(lake)[0]).read_bytes().splitlines()) == 4
 
@@ -220,3 +223,50 @@ def test_no_id_is_given_twice_after_two_have_carried_the_same_rows(store: Object
     store.commit(partial(remove_outbox, upto=1))  # by one who had read fewer of them, and was slow
     put("b")
     assert [found.id for found in query(lake)] == ["3"]
+
+
+def test_rows_that_cannot_be_removed_are_not_carried_over_again(
+    store: ObjectStore, files: AuditFiles, put: Put, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UnavailableError(ErrorKind.DISK_FAULT, "the database is not")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "commit", refuse)
+        for _ in range(3):
+            with pytest.raises(UnavailableError):
+                drain(store, files)
+    assert drain(store, files) == 2
+    assert list_files(lake / "audit")[0].path.read_bytes().count(b"\n") == 2
+
+
+def test_a_query_from_a_day_on_finds_what_was_written_before_the_clock_went_back(
+    store: ObjectStore, files: AuditFiles, put: Put, clock: ManualClock, lake: Path
+) -> None:
+    midnight = MORNING.replace(hour=0) + timedelta(days=1)
+    clock.set_now_ms(int(midnight.timestamp() * 1000))
+    put("late")
+    clock.set_now_ms(clock.now_ms() - 5_000)
+    drain(store, files)
+    assert [found.key for found in query(lake, since=midnight)] == ["late"]
+
+
+def test_what_happens_after_the_database_was_restored_from_a_backup_is_not_taken_for_a_repeat(
+    lake: Path, tmp_path: Path
+) -> None:
+    """Ids go on from those of the backup then."""
+    database, backup = lake / "meta" / "lake.db", tmp_path / "backup.db"
+    ObjectStore(lake).close()
+    shutil.copy(database, backup)
+    for bucket in ("before", "after"):
+        with ObjectStore(lake) as store:
+            store.commit(partial(create_bucket, name=bucket))
+            files = AuditFiles(store)
+            drain(store, files)
+            files.close()
+        for path in database.parent.glob("lake.db*"):
+            path.unlink()
+        shutil.copy(backup, database)
+    assert [found.bucket for found in query(lake)] == ["before", "after"]

@@ -52,6 +52,8 @@ def hold_lake_key(database: Path, disk: Disk, configured: LakeKey | None) -> Hel
         inside = load_inside_key(folder)
     keys = [key for key in (configured, inside) if key is not None]
     if not needed <= {key.fingerprint for key in keys}:
+        if _fingerprints(database, disk) != needed:  # another process has brought them under its key just now
+            return hold_lake_key(database, disk, configured)
         raise _cannot_open(needed, keys)
     if configured is None:
         return HeldKey(folder, disk, inside, is_outside=False)

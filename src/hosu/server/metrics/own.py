@@ -117,10 +117,11 @@ def _server(values: Values, state: State) -> None:
     add("hosu_disk_free_bytes", state.disk.free_bytes)
     add("hosu_disk_size_bytes", state.disk.total_bytes)
     add("hosu_process_open_files_max", state.descriptors_max)
-    for process in state.processes:
-        add("hosu_process_cpu_seconds_total", process.cpu_s, process.name)
-        add("hosu_process_open_files", process.descriptors, process.name)
-        add("hosu_process_resident_bytes", process.resident_bytes, process.name)
+    for name in sorted({process.name for process in state.processes}):
+        named = [process for process in state.processes if process.name == name]
+        add("hosu_process_cpu_seconds_total", sum(process.cpu_s for process in named), name)
+        add("hosu_process_open_files", sum(process.descriptors for process in named), name)
+        add("hosu_process_resident_bytes", sum(process.resident_bytes for process in named), name)
     add("hosu_ready", int(state.is_ready))
     add("hosu_start_time_seconds", state.started_s)
     if state.swept_ms:

@@ -15,10 +15,8 @@ _READS = frozenset({"GET", "HEAD"})
 
 def authorize(call: Call, operation: Operation) -> None:
     """Ask whether the request's principal may do what the operation is."""
-    action = operation.action
-    if operation.version_action and call.version_id is not None:
-        action = operation.version_action
-    call.authorize(action)
+    is_about_version = call.request.raw_query and operation.version_action and call.version_id is not None
+    call.authorize(operation.version_action if is_about_version else operation.action)
 
 
 def judge(call: Call, error: HosuError) -> HosuError:
