@@ -314,7 +314,8 @@ class Connection(Wire):
     def _start_file(
         self, request: Request, status: int, head: bytes, body: FileBody
     ) -> Coroutine[None, None, int] | None:
-        sender = FileSender(self, self._server.executor, head, body)
+        server = self._server
+        sender = FileSender(self, server.reader_executor if body.is_made else server.executor, head, body)
         whole = sender.try_at_once()
         if whole is None:
             self._sender = sender

@@ -1,5 +1,6 @@
 """Limits of the HTTP layer, each with its reason; tests and operators set others."""
 
+import os
 from dataclasses import dataclass
 
 from hosu.kernel.limits import KIB, MIB, WRITE_BYTES
@@ -22,10 +23,10 @@ PIPELINE_TURN_MAX = 16
 SENDFILE_BYTES_MIN = 256 * KIB
 """Bodies from this size are worth a thread and `sendfile`; smaller ones are read and leave with the head."""
 
-READER_BYTES = MIB
+READER_BYTES = 2 * MIB
 """Bytes made at a time of what has to be made. Threads that do so take turns with the interpreter, not too often."""
 
-READERS_SPARE_MAX = 16
+READERS_SPARE_MAX = 4
 """Buffers of that size kept for the next."""
 
 SEAL_BYTES = 256 * KIB
@@ -87,6 +88,9 @@ class HttpLimits:
 
     send_threads: int = 8
     """Threads shared by all downloads; they wait for disks, not for clients."""
+
+    reader_threads: int = max(2, min(os.cpu_count() or 1, 4))
+    """Threads for bodies whose bytes have to be made: more of them than processors only wait for the interpreter."""
 
     sweep_s: float = 1.0
     """How often deadlines are checked and the Date header renewed; a deadline is late by at most two of these."""

@@ -112,11 +112,13 @@ class FileBody:
     byte, when the connection is lost, or when the body is not wanted (HEAD).
     """
 
-    __slots__ = ("_close", "segments", "size")
+    __slots__ = ("_close", "is_made", "segments", "size")
 
     def __init__(self, segments: list[Segment], close: Callable[[], None] | None = None) -> None:
         self.segments = segments
         self.size = sum(len(part.data) if isinstance(part, BytesSegment) else part.size for part in segments)
+        self.is_made = any(isinstance(part, ReaderSegment) for part in segments)
+        """Whether a thread has to compute the bytes, and not only to move them."""
         self._close = close
 
     def close(self) -> None:

@@ -63,6 +63,7 @@ class HttpServer:
         self.parser = HeadParser()
         self.pool = BufferPool(limits.pool_pieces_max)
         self.executor = ThreadPoolExecutor(limits.send_threads, thread_name_prefix="http-send")
+        self.reader_executor = ThreadPoolExecutor(limits.reader_threads, thread_name_prefix="http-read")
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.head_scratch = self.scratch[:HEAD_READ_BYTES]
         self.stopping = False
@@ -131,7 +132,8 @@ class HttpServer:
             await asyncio.wait(self._background, timeout=_CLEANUP_S)
         if self._sweeper is not None:
             self._sweeper.cancel()
-        await self.loop.run_in_executor(None, self.executor.shutdown)
+        for executor in (self.executor, self.reader_executor):
+            await self.loop.run_in_executor(None, executor.shutdown)
 
     async def _wait_until_empty(self, timeout_s: float) -> None:
         if self._connections:

@@ -24,7 +24,7 @@ from hosu.server.http.limits import READER_BYTES, SEAL_BYTES
 from .conftest import Serve
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-CONTENT = random.Random(11).randbytes(6 * MIB)
+CONTENT = random.Random(11).randbytes(5 * READER_BYTES)
 
 
 class Reader:
@@ -135,7 +135,7 @@ def test_small_bodies_that_are_cached_are_made_at_once_and_others_in_a_thread(se
 def test_slow_clients_get_all_of_it_and_hold_no_buffer_meanwhile(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "_SPARES", [])
     reader = Reader((3, 2 * MIB), b"between", (5, 3 * MIB), (1, 700 * KIB))
-    running = serve(reader, HttpLimits(sweep_s=0.02, send_threads=1))
+    running = serve(reader, HttpLimits(sweep_s=0.02, reader_threads=1))
     clients = [running.connect(SO_RCVBUF=16 * KIB) for _ in range(4)]
     for client in clients:
         client.send(GET)
