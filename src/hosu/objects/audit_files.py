@@ -23,7 +23,6 @@ FOLDER = "audit"
 FILE_BYTES_MAX = 64 * MIB
 """A file from this size on is followed by the next: small enough for an editor."""
 
-KEEP_DAYS = 90
 ROWS_PER_DRAIN = 1_000
 """Rows carried over at a time: bounds the memory for them, and how long their removal holds the writer."""
 

@@ -32,7 +32,7 @@ from hosu.objects.blobs import (
 )
 from hosu.objects.database import check_local_filesystem, check_sqlite_version, connect, create_tables
 from hosu.objects.encryption.blobs import OpenSealedBlob, SealedBlobWriter, stage_inline_sealed
-from hosu.objects.encryption.defaults import DefaultEncryption
+from hosu.objects.encryption.defaults import DefaultEncryption, check_default_encryption
 from hosu.objects.encryption.keys import KeyService
 from hosu.objects.encryption.lakekeys import hold_lake_key, settle_lake_key
 from hosu.objects.encryption.modes import Encryption
@@ -101,12 +101,7 @@ class ObjectStore:
             raise disk_error(error) from error
         self.files = BlobFiles(path / "blobs", self.disk, lambda: self.commit(Tx.reserve_ids))
         held = hold_lake_key(self._database_path, self.disk, lake_key)
-        if default_encryption and not held.is_outside:
-            raise UnsupportedError(
-                ErrorKind.KEY_NOT_CONFIGURED,
-                "default_encryption is on, and there is no key to encrypt with: set HOSU_LAKE_KEY, lake_key_file or "
-                "lake_key_command",
-            )
+        check_default_encryption(held, is_on=default_encryption)
         with contextlib.ExitStack() as opening:
             connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
             create_tables(connection)

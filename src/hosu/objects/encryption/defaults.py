@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from hosu.kernel.errors import CorruptError, ErrorKind
+from hosu.kernel.errors import CorruptError, ErrorKind, UnsupportedError
+from hosu.objects.encryption.lakekeys import HeldKey
 from hosu.objects.encryption.modes import Encryption
 from hosu.objects.generation import Generation
 from hosu.objects.records import EncryptionMode
@@ -26,6 +27,16 @@ class BucketEncryption(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _ON = Encryption(EncryptionMode.SSE_S3)
+
+
+def check_default_encryption(held: HeldKey, *, is_on: bool) -> None:
+    """Refuse to encrypt a whole lake by default under a key that lies beside the data."""
+    if is_on and not held.is_outside:
+        raise UnsupportedError(
+            ErrorKind.KEY_NOT_CONFIGURED,
+            "default_encryption is on, and there is no key to encrypt with: set HOSU_LAKE_KEY, lake_key_file or "
+            "lake_key_command",
+        )
 
 
 def encode_bucket_encryption(found: BucketEncryption) -> str:

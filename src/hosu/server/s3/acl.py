@@ -27,7 +27,6 @@ from hosu.identity.acl import (
 )
 from hosu.kernel.errors import ErrorKind, NotFoundError
 from hosu.kernel.limits import KIB
-from hosu.objects.buckets import set_document
 from hosu.objects.put import set_acl
 from hosu.objects.read import find
 from hosu.objects.records import Acl, Grant, ObjectRecord
@@ -35,7 +34,7 @@ from hosu.objects.transaction import Tx
 from hosu.server.http import Response
 from hosu.server.s3.call import Call, version_headers
 from hosu.server.s3.conditions import RequestContext
-from hosu.server.s3.payload import read_document
+from hosu.server.s3.payload import read_document, set_bucket_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import parse, text
 from hosu.server.s3.xml_write import element, empty_response, owner, xml_response
@@ -288,7 +287,7 @@ async def put_bucket_acl(call: Call) -> Response:
     acl = await _put_acl(call, facts.acl, facts)
     if facts.has_acls:
         body = msgspec.json.encode(acl).decode()
-        await call.commit(partial(set_document, name=call.bucket, kind=ACL, body=body, actor=call.principal.name))
+        await set_bucket_document(call, ACL, body)
     return empty_response(call.request.request_id)
 
 

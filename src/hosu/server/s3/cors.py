@@ -2,7 +2,6 @@
 
 import re
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -10,11 +9,11 @@ import msgspec
 
 from hosu.kernel.errors import HosuError
 from hosu.kernel.limits import KIB
-from hosu.objects.buckets import get_document, set_document
+from hosu.objects.buckets import get_document
 from hosu.server.http import Headers, Response
 from hosu.server.s3.call import Call
 from hosu.server.s3.headers import parse_number
-from hosu.server.s3.payload import read_document
+from hosu.server.s3.payload import read_document, set_bucket_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import parse, text
 from hosu.server.s3.xml_write import element, empty_response, xml_response
@@ -81,13 +80,13 @@ async def put_cors(call: Call) -> Response:
     if not 0 < len(rules) <= RULES_MAX:
         raise S3RequestError("MalformedXML", f"A CORS configuration has 1 to {RULES_MAX} rules, not {len(rules)}")
     body = msgspec.json.encode(rules).decode()
-    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=body, actor=call.principal.name))
+    await set_bucket_document(call, KIND, body)
     return empty_response(call.request.request_id)
 
 
 async def delete_cors(call: Call) -> Response:
     """DeleteBucketCors."""
-    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=None, actor=call.principal.name))
+    await set_bucket_document(call, KIND, None)
     return empty_response(call.request.request_id, status=204)
 
 

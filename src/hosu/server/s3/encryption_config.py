@@ -1,10 +1,9 @@
 """How what is written to a bucket is encrypted where its writer says nothing."""
 
-from functools import partial
 from xml.etree.ElementTree import Element
 
 from hosu.kernel.limits import KIB
-from hosu.objects.buckets import get_document, set_document
+from hosu.objects.buckets import get_document
 from hosu.objects.encryption import Encryption, EncryptionMode
 from hosu.objects.encryption.defaults import (
     DOCUMENT,
@@ -15,7 +14,7 @@ from hosu.objects.encryption.defaults import (
 from hosu.server.http import Response
 from hosu.server.s3.call import Call
 from hosu.server.s3.encryption import ALGORITHM, KMS, check_key, check_method, key_name_of
-from hosu.server.s3.payload import read_document
+from hosu.server.s3.payload import read_document, set_bucket_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import boolean, parse, refuse, required_text, text
 from hosu.server.s3.xml_write import element, empty_response, flag, xml_response
@@ -58,7 +57,7 @@ async def delete_encryption(call: Call) -> Response:
 
 
 async def _set(call: Call, body: str | None) -> None:
-    await call.commit(partial(set_document, name=call.bucket, kind=DOCUMENT, body=body, actor=call.principal.name))
+    await set_bucket_document(call, DOCUMENT, body)
 
 
 def _read(root: Element) -> BucketEncryption:

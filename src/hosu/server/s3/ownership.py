@@ -1,7 +1,5 @@
 """The ownership controls of a bucket: whether ACLs count in it, and whose the objects are that others write."""
 
-from functools import partial
-
 from hosu.identity.acl import ACL, ENFORCED, OWNERSHIP, OWNERSHIPS, default_acl, read_facts
 from hosu.kernel.errors import ErrorKind, NotFoundError
 from hosu.kernel.limits import KIB
@@ -9,7 +7,7 @@ from hosu.objects.buckets import get_document, set_document
 from hosu.objects.transaction import Tx
 from hosu.server.http import Response
 from hosu.server.s3.call import Call
-from hosu.server.s3.payload import read_document
+from hosu.server.s3.payload import read_document, set_bucket_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import parse, refuse, text
 from hosu.server.s3.xml_write import element, empty_response, xml_response
@@ -68,5 +66,5 @@ async def put_controls(call: Call) -> Response:
 
 async def delete_controls(call: Call) -> Response:
     """DeleteBucketOwnershipControls: the lake's own count again."""
-    await call.commit(partial(set_document, name=call.bucket, kind=OWNERSHIP, body=None, actor=call.principal.name))
+    await set_bucket_document(call, OWNERSHIP, None)
     return empty_response(call.request.request_id, status=204)

@@ -1,5 +1,8 @@
-"""Small bodies that are documents: read whole, with the same checks as any other body."""
+"""Documents: small bodies read whole, with the same checks as any other body, and what a bucket keeps of them."""
 
+from functools import partial
+
+from hosu.objects.buckets import set_document
 from hosu.server.s3.bodies import Gatherer, read_expectations
 from hosu.server.s3.call import Call
 from hosu.server.s3.request_errors import S3RequestError
@@ -23,3 +26,8 @@ async def read_document(
     gatherer.update(body)
     gatherer.check()
     return body
+
+
+async def set_bucket_document(call: Call, kind: str, body: str | None) -> None:
+    """Keep a document with the bucket that the request names, or with None remove it, in the asker's name."""
+    await call.commit(partial(set_document, name=call.bucket, kind=kind, body=body, actor=call.principal.name))

@@ -1,14 +1,12 @@
 """The policy of a bucket: kept as it was sent, once all of it is understood."""
 
-from functools import partial
-
 from hosu.identity.acl import is_public as is_public_acl
 from hosu.identity.policy import PolicyKind, is_public, parse_policy
 from hosu.kernel.limits import KIB
-from hosu.objects.buckets import get_document, set_document
+from hosu.objects.buckets import get_document
 from hosu.server.http import Response
 from hosu.server.s3.call import Call
-from hosu.server.s3.payload import read_document
+from hosu.server.s3.payload import read_document, set_bucket_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_write import empty_response, flag, xml_response
 
@@ -42,13 +40,13 @@ async def put_policy(call: Call) -> Response:
     facts = call.engine.acls.facts(call.bucket)
     if facts is not None and facts.block.block_public_policy and is_public(policy):
         raise S3RequestError("AccessDenied", "The bucket's public access block refuses public policies")
-    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=policy.text, actor=call.principal.name))
+    await set_bucket_document(call, KIND, policy.text)
     return empty_response(call.request.request_id, status=204)
 
 
 async def delete_policy(call: Call) -> Response:
     """DeleteBucketPolicy."""
-    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=None, actor=call.principal.name))
+    await set_bucket_document(call, KIND, None)
     return empty_response(call.request.request_id, status=204)
 
 

@@ -1,15 +1,13 @@
 """The public access block of a bucket: four switches that count more than its policy and its ACLs."""
 
-from functools import partial
-
 import msgspec
 
 from hosu.identity.acl import PUBLIC_ACCESS_BLOCK, PublicAccessBlock
 from hosu.kernel.limits import KIB
-from hosu.objects.buckets import get_document, set_document
+from hosu.objects.buckets import get_document
 from hosu.server.http import Response
 from hosu.server.s3.call import Call
-from hosu.server.s3.payload import read_document
+from hosu.server.s3.payload import read_document, set_bucket_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import boolean, parse, refuse
 from hosu.server.s3.xml_write import empty_response, flag, xml_response
@@ -40,15 +38,11 @@ async def put_block(call: Call) -> Response:
             refuse(f"{_ROOT} has no {child.tag}: there are {', '.join(_SWITCHES)}")
     block = msgspec.convert({name: boolean(root, name) for name in _SWITCHES}, PublicAccessBlock)
     body = msgspec.json.encode(block).decode()
-    await call.commit(
-        partial(set_document, name=call.bucket, kind=PUBLIC_ACCESS_BLOCK, body=body, actor=call.principal.name)
-    )
+    await set_bucket_document(call, PUBLIC_ACCESS_BLOCK, body)
     return empty_response(call.request.request_id)
 
 
 async def delete_block(call: Call) -> Response:
     """DeletePublicAccessBlock: all switches are off again."""
-    await call.commit(
-        partial(set_document, name=call.bucket, kind=PUBLIC_ACCESS_BLOCK, body=None, actor=call.principal.name)
-    )
+    await set_bucket_document(call, PUBLIC_ACCESS_BLOCK, None)
     return empty_response(call.request.request_id, status=204)

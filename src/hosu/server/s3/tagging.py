@@ -4,14 +4,14 @@ from functools import partial
 
 from hosu.kernel.errors import HosuError
 from hosu.kernel.limits import KIB, TAGS_PER_BUCKET_MAX, TAGS_PER_OBJECT_MAX
-from hosu.objects.buckets import get_document, set_document
+from hosu.objects.buckets import get_document
 from hosu.objects.names import check_tags
 from hosu.objects.put import set_tags
 from hosu.objects.read import find
 from hosu.server.http import Response
 from hosu.server.s3.call import Call, version_headers
 from hosu.server.s3.conditions import PartContext
-from hosu.server.s3.payload import read_document
+from hosu.server.s3.payload import read_document, set_bucket_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import parse, text
 from hosu.server.s3.xml_write import element, empty_response, xml_response
@@ -59,13 +59,13 @@ def get_bucket_tagging(call: Call) -> Response:
 async def put_bucket_tagging(call: Call) -> Response:
     """PutBucketTagging."""
     body = tag_set(await _read_tags(call, TAGS_PER_BUCKET_MAX))
-    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=body, actor=call.principal.name))
+    await set_bucket_document(call, KIND, body)
     return empty_response(call.request.request_id, status=204)
 
 
 async def delete_bucket_tagging(call: Call) -> Response:
     """DeleteBucketTagging."""
-    await call.commit(partial(set_document, name=call.bucket, kind=KIND, body=None, actor=call.principal.name))
+    await set_bucket_document(call, KIND, None)
     return empty_response(call.request.request_id, status=204)
 
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from hosu.identity.acl import ROOT, ROOT_ID, canonical_id, display_name
+from hosu.identity.acl import ROOT, canonical_id, display_name
 from hosu.objects.rendering import escape_xml
 from hosu.server.http import Headers, Response
 from hosu.server.s3.errors import DECLARATION, XML_HEADER
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-OWNER_ID = ROOT_ID
-"""Whom buckets and objects belong to that root made."""
 
 
 def element(name: str, value: object) -> str:
