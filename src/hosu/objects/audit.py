@@ -45,6 +45,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     user_agent: str = ""
     action: str = ""
     status: int = 0
+    reason: str = ""
+    """Why a rule did it, in words."""
 
 
 class AuditLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -67,6 +69,7 @@ class AuditLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_on
     key: str = ""
     version_id: str = ""
     status: int = 0
+    reason: str = ""
     decision: str = ALLOWED
     statement: str = ""
     error: str = ""

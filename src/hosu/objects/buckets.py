@@ -12,7 +12,10 @@ def create_bucket(tx: Tx, name: str, *, region: str = "", owner: str = "", actor
     check_bucket_name(name)
     if tx.value("SELECT 1 FROM bucket WHERE name = ?", (name,)):
         raise ConflictError(ErrorKind.BUCKET_EXISTS, f"bucket {name!r} exists already", bucket=name)
-    tx.run("INSERT INTO bucket VALUES (NULL, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?)", (name, tx.now_ms, region, owner))
+    tx.run(
+        "INSERT INTO bucket VALUES (NULL, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?, '', 0)",
+        (name, tx.now_ms, region, owner),
+    )
     tx.record_event(tx.next_seq(), "BucketCreated", name, "", "", 0, "", actor)
     return tx.bucket(name)
 
@@ -56,8 +59,10 @@ def set_versioning(tx: Tx, name: str, versioning: Versioning, *, actor: str = ""
     tx.record_event(tx.next_seq(), "BucketVersioning", name, "", "", 0, versioning.name.lower(), actor)
 
 
-ACCESS_DOCUMENTS = frozenset({"acl", "encryption", "ownership", "policy", "public-access-block"})
-"""Documents of a bucket that every process remembers until they change: about access, and about encryption."""
+REMEMBERED_DOCUMENTS = frozenset(
+    {"acl", "encryption", "lifecycle", "notification", "ownership", "policy", "public-access-block"}
+)
+"""Documents of a bucket that every process remembers until they change."""
 
 
 def get_document(view: View, name: str, kind: str) -> str | None:
@@ -76,6 +81,6 @@ def set_document(tx: Tx, name: str, kind: str, body: str | None, *, actor: str =
         tx.run("DELETE FROM bucket_document WHERE bucket_id = ? AND kind = ?", (bucket.id, kind))
     else:
         tx.run("INSERT OR REPLACE INTO bucket_document VALUES (?, ?, ?)", (bucket.id, kind, body))
-    if kind in ACCESS_DOCUMENTS:
+    if kind in REMEMBERED_DOCUMENTS:
         tx.change_access()
     tx.record_event(tx.next_seq(), f"BucketDocument:{kind}", name, "", "", 0, "", actor)

@@ -128,6 +128,12 @@ class Bucket(msgspec.Struct, frozen=True):
     owner: str = ""
     """The user who made it; empty for root."""
 
+    lock: str = ""
+    """Object lock as JSON; empty where versions cannot be locked."""
+
+    protected: int = 0
+    """How many of its prefixes are protected."""
+
 
 class ObjectRecord(msgspec.Struct, frozen=True, gc=False):
     """Metadata of one version of one object. `key` is the key that was asked for, also behind an alias."""

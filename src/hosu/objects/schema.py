@@ -46,7 +46,9 @@ CREATE TABLE IF NOT EXISTS bucket (
   marker_count INTEGER NOT NULL,
   part_bytes INTEGER NOT NULL,     -- of uploads in progress
   quota_bytes INTEGER NOT NULL,    -- 0 is no limit
-  owner TEXT NOT NULL              -- the user who made it; '' is root
+  owner TEXT NOT NULL,             -- the user who made it; '' is root
+  lock TEXT NOT NULL,              -- object lock: JSON; '' where versions cannot be locked
+  protected INTEGER NOT NULL       -- prefixes below which nothing is removed or replaced lightly
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS bucket_document (
@@ -182,6 +184,30 @@ CREATE TABLE IF NOT EXISTS named_key (
   lake_key TEXT NOT NULL,          -- … with this fingerprint
   created_ms INTEGER NOT NULL,
   PRIMARY KEY (name, version)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE IF NOT EXISTS lake_document (
+  kind TEXT PRIMARY KEY,           -- 'capacity', 'merit', …
+  body TEXT NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE IF NOT EXISTS hold (
+  name TEXT PRIMARY KEY,           -- of who reads blobs for long, as a backup does
+  since_ms INTEGER NOT NULL,       -- what became garbage from then on stays …
+  until_ms INTEGER NOT NULL        -- … until then; moved on while the reading lasts
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE IF NOT EXISTS alert (
+  kind TEXT NOT NULL,
+  subject TEXT NOT NULL,           -- what it is about: one alert for each
+  severity TEXT NOT NULL,
+  message TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  first_ms INTEGER NOT NULL,
+  last_ms INTEGER NOT NULL,
+  sent_ms INTEGER NOT NULL,        -- when somebody was last told; 0 for never
+  resolved_ms INTEGER NOT NULL,    -- 0 while it stands
+  PRIMARY KEY (kind, subject)
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE IF NOT EXISTS subscription (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID, STRICT;

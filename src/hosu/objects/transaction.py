@@ -40,6 +40,8 @@ class Tx(View):
         self.touches = 0
         self.origin: Origin | None = None
         """On whose behalf the present verb runs; a verb may say it better than its caller did."""
+        self.spares_protected = False
+        """Whether the present verb must leave alone what is below protected prefixes."""
         self._audit: list[bytes] = []
         self._audit_time = ""
         self._audited_events = self._audited_access = 0
@@ -186,11 +188,23 @@ class Tx(View):
         self.touches += 1
         self._after_commit.append(effect)
 
+    def act_as(self, origin: Origin) -> None:
+        """Audit what the present verb has changed so far, and what it changes from here on as done for `origin`.
+
+        So a rule that acts on many objects in one transaction leaves a line with a reason for each of them.
+        """
+        spares = self.spares_protected
+        if len(self._events) != self._audited_events or self._access_changes != self._audited_access:
+            self.end_verb()
+        self.begin_verb(origin)
+        self.spares_protected = spares
+
     # Called by the writer
 
     def begin_verb(self, origin: Origin | None) -> None:
         """Say on whose behalf the next verb runs."""
         self.origin = origin
+        self.spares_protected = False
         self._audited_events = len(self._events)
         self._audited_access = self._access_changes
 

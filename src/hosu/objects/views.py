@@ -12,7 +12,8 @@ from hosu.objects.records import Bucket, Usage, Versioning
 
 BUCKET_COLUMNS = (
     "id, name, created_ms, region, versioning, alias_count, "
-    "object_count, object_bytes, version_count, version_bytes, marker_count, part_bytes, quota_bytes, owner"
+    "object_count, object_bytes, version_count, version_bytes, marker_count, part_bytes, quota_bytes, owner, "
+    "lock, protected"
 )
 
 
@@ -89,4 +90,4 @@ class View:
 
 def bucket_from_row(row: tuple[Any, ...]) -> Bucket:
     """Build a bucket from a row of `BUCKET_COLUMNS`."""
-    return Bucket(row[0], row[1], row[2], row[3], Versioning(row[4]), row[5], Usage(*row[6:12]), row[12], row[13])
+    return Bucket(row[0], row[1], row[2], row[3], Versioning(row[4]), row[5], Usage(*row[6:12]), *row[12:])

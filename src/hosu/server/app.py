@@ -15,8 +15,9 @@ from hosu.kernel.lakekey import VARIABLES, LakeKey
 from hosu.kernel.settings import Settings, parse_address
 from hosu.objects.lock import LakeLock
 from hosu.objects.store import ObjectStore
+from hosu.server.bell import hang_bell
 from hosu.server.credentials import RootCredentials, root_credentials
-from hosu.server.plan import CONSOLE, S3, S3_WITH_UPKEEP, Plan, Process
+from hosu.server.plan import CONSOLE, KEEPER, S3, S3_WITH_UPKEEP, Plan, Process
 from hosu.server.supervisor import become_supervisor, listen
 from hosu.server.tls import load_certificates
 
@@ -64,6 +65,8 @@ class Server:
                 self._s3.append(opening.enter_context(again))
             self._console = opening.enter_context(listen(parse_address(settings.console_address), "the status page"))
             self.console_address: tuple[str, int] = self._console.getsockname()[:2]
+            with _explained(self.lake):
+                self._bell = opening.enter_context(hang_bell(self.lake))
             # Last of all: generated ones are shown once, by a start that succeeds.
             with _explained(self.lake):
                 self.root: RootCredentials = root_credentials(self.lake, settings, default=default_root)
@@ -75,6 +78,7 @@ class Server:
             Process(f"s3-{index}", S3 if index else S3_WITH_UPKEEP, listener.fileno())
             for index, listener in enumerate(self._s3)
         ]
+        processes.append(Process("keeper", KEEPER, self._bell.fileno(), is_lazy=True))
         processes.append(Process("console", CONSOLE, self._console.fileno(), is_lazy=True))
         plan = Plan(
             lake=str(self.lake),

@@ -5,8 +5,8 @@ import msgspec
 from hosu.kernel.lakekey import LakeKey
 from hosu.kernel.settings import Settings
 
-CONSOLE, S3, S3_WITH_UPKEEP = "console", "s3", "s3-with-upkeep"
-"""Roles of processes; one of those that serve S3 keeps the lake tidy."""
+CONSOLE, KEEPER, S3, S3_WITH_UPKEEP = "console", "keeper", "s3", "s3-with-upkeep"
+"""Roles of processes; one of those that serve S3 sweeps the lake, the keeper carries out its rules."""
 
 
 class Process(msgspec.Struct, frozen=True):

@@ -20,12 +20,16 @@ from hosu.identity.authority import Authority
 from hosu.identity.sessions import has_expired, remove_expired
 from hosu.kernel.errors import HosuError
 from hosu.kernel.log import get_logger
+from hosu.kernel.settings import Settings
 from hosu.objects.store import ObjectStore
 from hosu.server.extensions import ExtensionMaker
-from hosu.server.plan import CONSOLE, S3_WITH_UPKEEP, Plan
+from hosu.server.plan import CONSOLE, KEEPER, S3_WITH_UPKEEP, Plan
 from hosu.server.tls import Certificates, load_certificates
 
 UPKEEP_PERIOD_S = 60.0
+BELL_PERIOD_S = 0.5
+"""How soon the keeper hears of a new rule."""
+
 ORPHANS_PERIOD_S = 3600.0
 """Between two walks over all blob files, which find what crashes left behind."""
 
@@ -46,11 +50,17 @@ def run_role(role: str, raw_plan: bytes, listener: socket.socket, alive: int, na
         default_encryption=plan.settings.default_encryption == "on",
         is_audited=plan.settings.audit,
     )
+    if role == KEEPER:
+        from hosu.server.keeper import serve_keeper  # noqa: PLC0415 - imported by the process that needs it
+
+        with store:
+            serve_keeper(plan, store, listener, alive, name)
+        return
     acls = Acls(store, ownership=plan.settings.object_ownership, root=plan.access_key)
     authority = Authority(store, (plan.access_key, plan.secret), acls=acls)
     certificates = load_certificates(plan.settings, store.clock)
     tls = None if certificates is None else certificates.context
-    stop_upkeep = start_upkeep(store) if role == S3_WITH_UPKEEP else None
+    stop_upkeep = start_upkeep(store, plan.settings) if role == S3_WITH_UPKEEP else None
     observation = None
     try:
         if role == CONSOLE:
@@ -149,16 +159,25 @@ def end_sessions(store: ObjectStore) -> int:
     return ended
 
 
-def start_upkeep(store: ObjectStore) -> Callable[[], None]:
-    """Sweep the lake now and then, in a thread; return what ends it."""
+def start_upkeep(store: ObjectStore, settings: Settings) -> Callable[[], None]:
+    """Sweep the lake now and then, in a thread, and start the keeper when it is needed; return what ends it."""
     from hosu.objects.sweep import sweep  # noqa: PLC0415 - as above
+    from hosu.server.bell import Bell  # noqa: PLC0415 - as above
 
     ending = threading.Event()
+    bell = Bell(store, settings)
 
     def work() -> None:
-        looked_s = -math.inf
-        while not ending.wait(UPKEEP_PERIOD_S):
+        looked_s, swept_s = -math.inf, store.clock.monotonic()
+        while not ending.wait(BELL_PERIOD_S):
+            try:
+                bell.look()
+            except Exception as error:  # noqa: BLE001 - as below
+                _LOG.error("rules cannot be looked up", error=f"{type(error).__name__}: {error}")
             now_s = store.clock.monotonic()
+            if now_s - swept_s < UPKEEP_PERIOD_S:
+                continue
+            swept_s = now_s
             looks = now_s - looked_s >= ORPHANS_PERIOD_S
             try:
                 report = sweep(store, looks_for_orphans=looks)

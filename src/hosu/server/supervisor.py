@@ -35,7 +35,7 @@ _LOG = get_logger("supervisor")
 class Service:
     """A process to keep running on a socket. `run` is called in it with a descriptor that closes when the parent dies.
 
-    With `is_lazy` it starts with the first client that connects.
+    With `is_lazy` it starts with the first client that connects, and may end until the next one does.
     """
 
     def __init__(
@@ -149,7 +149,9 @@ class Supervisor:
         for service in self._services:
             if service.pid:
                 pid, status = os.waitpid(service.pid, os.WNOHANG)
-                if pid and not self._is_stopping:
+                if pid and service.is_lazy and status == 0 and not self._is_stopping:
+                    self._selector.register(service.listener, selectors.EVENT_READ, service)
+                elif pid and not self._is_stopping:
                     _LOG.error(
                         "process died and is started again", process=service.name, pid=pid,
                         exit=os.waitstatus_to_exitcode(status),
