@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from hosu.objects.records import NULL_VERSION, Versioning
+from hosu.objects.records import NULL_VERSION, LockMode, Versioning
 
 Group = tuple[str, bool]
 """A line of a grouped listing: a key, or a common prefix (True)."""
@@ -21,6 +21,13 @@ class ModelVersion:
     body: bytes | None
     etag: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    mode: LockMode | None = None
+    until_ms: int = 0
+    is_held: bool = False
+
+    def is_locked(self, now_ms: int, *, bypass: bool = False) -> bool:
+        is_kept = self.until_ms > now_ms and self.mode is not None
+        return self.is_held or (is_kept and not (bypass and self.mode is LockMode.GOVERNANCE))
 
 
 @dataclass
@@ -39,6 +46,12 @@ class ModelBucket:
     keys: dict[str, list[ModelVersion]] = field(default_factory=dict)
     uploads: dict[str, ModelUpload] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+    is_lockable: bool = False
+    protected: set[str] = field(default_factory=set)
+
+    def is_protected(self, key: str) -> bool:
+        shown = {target for prefix, target in self.aliases.items() if prefix.startswith(tuple(self.protected))}
+        return key.startswith((*self.protected, *shown))
 
     def resolve(self, key: str) -> str:
         for prefix, target in self.aliases.items():

@@ -17,11 +17,22 @@ from hosu.objects import aliases, buckets, multipart
 from hosu.objects.blobs import StagedBlob, stage_inline
 from hosu.objects.delete import delete_object
 from hosu.objects.listing import ListRequest, list_objects, list_versions
-from hosu.objects.put import CopyRequest, PutRequest, copy_object, put_object, set_tags
+from hosu.objects.protected import ProtectedPrefix, set_protected
+from hosu.objects.put import (
+    CopyRequest,
+    PutRequest,
+    copy_object,
+    put_object,
+    set_legal_hold,
+    set_retention,
+    set_tags,
+)
 from hosu.objects.read import find, find_with_blob
-from hosu.objects.records import Attributes, BlobKind, Conditions, Versioning
+from hosu.objects.records import Attributes, BlobKind, Conditions, LockMode, Versioning
+from hosu.objects.retention import BucketLock, set_bucket_lock
 from hosu.objects.store import ObjectStore
 from hosu.objects.sweep import sweep
+from hosu.objects.transaction import Tx
 from hosu.testing.lake_check import find_faults, find_orphans, read_blob
 from hosu.testing.manual_clock import ManualClock
 
@@ -152,14 +163,22 @@ class EngineAgainstModel(RuleBasedStateMachine):
             outcome = self.store.commit(partial(delete_object, bucket_name=BUCKET, key=key))
             self.model.delete(key, outcome.version_id)
 
-    @rule(key=KEYS, place=PLACES)
-    def delete_one_version(self, key: str, place: int) -> None:
+    @rule(key=KEYS, place=PLACES, bypass=st.booleans())
+    def delete_one_version(self, key: str, place: int, bypass: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         versions = self.model.keys.get(key, [])
-        version_id = versions[place % len(versions)].id if versions else "null"
+        version = versions[place % len(versions)] if versions else ModelVersion("null", None)
+        verb = partial(delete_object, bucket_name=BUCKET, key=key, version_id=version.id, bypass_governance=bypass)
         with self._writing(key):
-            self.store.commit(partial(delete_object, bucket_name=BUCKET, key=key, version_id=version_id))
+            if version.is_locked(self.clock.now_ms(), bypass=bypass):
+                with pytest.raises(ConflictError) as refusal:
+                    self.store.commit(verb)
+                if refusal.value.kind == ErrorKind.ALIAS_READ_ONLY:
+                    raise refusal.value
+                assert refusal.value.kind == ErrorKind.OBJECT_LOCKED
+                return
+            self.store.commit(verb)
             if versions:
-                self.model.delete_version(key, version_id)
+                self.model.delete_version(key, version.id)
 
     @rule(key=KEYS, place=PLACES, tags=TAGS)
     def tag_one_version(self, key: str, place: int, tags: dict[str, str]) -> None:
@@ -172,8 +191,99 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     @rule(versioning=st.sampled_from([Versioning.ENABLED, Versioning.SUSPENDED]))
     def set_versioning(self, versioning: Versioning) -> None:
-        self.store.commit(partial(buckets.set_versioning, name=BUCKET, versioning=versioning))
+        verb = partial(buckets.set_versioning, name=BUCKET, versioning=versioning)
+        if self.model.is_lockable and versioning == Versioning.SUSPENDED:
+            with pytest.raises(ConflictError):
+                self.store.commit(verb)
+            return
+        self.store.commit(verb)
         self.model.versioning = versioning
+
+    # Locks, and what is protected
+
+    @precondition(lambda self: self.model.versioning == Versioning.ENABLED)
+    @rule()
+    def switch_object_lock_on(self) -> None:
+        self.store.commit(partial(set_bucket_lock, name=BUCKET, lock=BucketLock()))
+        self.model.is_lockable = True
+
+    @precondition(lambda self: self.model.is_lockable)
+    @rule(
+        key=KEYS, place=PLACES, mode=st.none() | st.sampled_from(LockMode), days=st.integers(1, 3), bypass=st.booleans()
+    )
+    def retain_one_version(
+        self,
+        key: str,
+        place: int,
+        mode: LockMode | None,
+        days: int,
+        bypass: bool,  # noqa: FBT001 - hypothesis draws it
+    ) -> None:
+        versions = [it for it in self.model.keys.get(key, []) if it.body is not None]
+        if not versions or self.model.is_below_alias(key):
+            return
+        version, now_ms = versions[place % len(versions)], self.clock.now_ms()
+        until_ms = 0 if mode is None else now_ms + days * 24 * 3_600_000
+        verb = partial(
+            set_retention, bucket_name=BUCKET, key=key, version_id=version.id, mode=mode, retain_until_ms=until_ms,
+            bypass_governance=bypass,
+        )  # fmt: skip
+        is_kept = version.mode is not None and version.until_ms > now_ms
+        is_weaker = mode is not version.mode or until_ms < version.until_ms
+        if is_kept and is_weaker and not (bypass and version.mode is LockMode.GOVERNANCE):
+            with pytest.raises(ConflictError) as refusal:
+                self.store.commit(verb)
+            assert refusal.value.kind == ErrorKind.OBJECT_LOCKED
+            return
+        self.store.commit(verb)
+        version.mode, version.until_ms = mode, until_ms
+
+    @precondition(lambda self: self.model.is_lockable)
+    @rule(key=KEYS, place=PLACES, is_on=st.booleans())
+    def hold_one_version(self, key: str, place: int, is_on: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        versions = [it for it in self.model.keys.get(key, []) if it.body is not None]
+        if versions and not self.model.is_below_alias(key):
+            version = versions[place % len(versions)]
+            self.store.commit(partial(set_legal_hold, bucket_name=BUCKET, key=key, version_id=version.id, is_on=is_on))
+            version.is_held = is_on
+
+    @rule(prefixes=st.sets(st.sampled_from(["a/", "b/", "al/", "c"]), max_size=2))
+    def protect(self, prefixes: set[str]) -> None:
+        entries = [ProtectedPrefix(BUCKET, prefix) for prefix in sorted(prefixes)]
+        self.store.commit(partial(set_protected, entries=entries))
+        self.model.protected = prefixes
+
+    @rule(key=KEYS, body=BODIES, is_delete=st.booleans())
+    def write_sparing_what_is_protected(
+        self,
+        key: str,
+        body: bytes,
+        is_delete: bool,  # noqa: FBT001 - hypothesis draws it
+    ) -> None:
+        if self.model.is_below_alias(key):
+            return
+        request = PutRequest(BUCKET, key, stage_inline(body), md5(body))
+
+        def operation(tx: Tx) -> str | None:
+            tx.spares_protected = True
+            if is_delete:
+                return delete_object(tx, BUCKET, key).version_id
+            return put_object(tx, request).version_id
+
+        versions = self.model.keys.get(key, [])
+        dropped = [it for it in versions if it.id == "null"] if self.model.versioning != Versioning.ENABLED else []
+        is_change = any(it.body is not None for it in (*versions[:1], *dropped))
+        if self.model.is_protected(key) and is_change:
+            with pytest.raises(ConflictError) as refusal:
+                self.store.commit(operation)
+            assert refusal.value.kind == ErrorKind.PROTECTED
+            return
+        version_id = self.store.commit(operation)
+        if is_delete:
+            self.model.delete(key, version_id)
+        else:
+            assert version_id is not None
+            self.model.add(key, ModelVersion(version_id, body, md5(body)))
 
     # Uploads
 
@@ -386,6 +496,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
             for version in versions:
                 if version.body is not None and not self.model.is_below_alias(key):
                     assert find(view, BUCKET, key, version.id).etag == version.etag
+        for key in STORED:
+            assert self.store.protected.covers(BUCKET, key) >= self.model.is_protected(key)
 
     @invariant()
     def counts_what_it_holds(self) -> None:

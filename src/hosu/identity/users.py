@@ -1,5 +1,6 @@
 """Verbs on users."""
 
+import hmac
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,14 @@ def put_user(tx: Tx, vault: Vault, name: str, secret: str, *, is_enabled: bool =
     )
     tx.change_access()
     return get_user(tx, name)
+
+
+def has_secret(view: View, vault: Vault, name: str, secret: str) -> bool:
+    """Whether a user is there and has this secret; one that was rotated out does not count."""
+    sealed = schema.value(view, "SELECT secret FROM identity_user WHERE name = ?", (name,))
+    if sealed is None or not secret:
+        return False
+    return hmac.compare_digest(vault.unseal(name, sealed).encode(), secret.encode())
 
 
 def set_user_enabled(tx: Tx, name: str, is_enabled: bool) -> None:  # noqa: FBT001 - the verb names it

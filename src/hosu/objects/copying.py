@@ -1,4 +1,4 @@
-"""Copies whose source and target may be encrypted differently: by reference where they can be, else written anew."""
+"""Copies whose source and target may be stored differently: by reference where they can be, else written anew."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +11,10 @@ from hosu.objects.bodies import BodyWriter, StoredBody
 from hosu.objects.encryption.modes import Encryption, check_customer_key
 from hosu.objects.put import CopyOutcome, CopyRequest, Reencrypted, copy_object, is_same_key
 from hosu.objects.read import FIND_BLOB, find
-from hosu.objects.records import EncryptionFacts, ObjectRecord
+from hosu.objects.records import EncryptionFacts, ObjectRecord, is_cold
 from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
+from hosu.objects.views import View
 
 SOURCE_CHANGES_MAX = 3
 """How often a copy starts over because its source changed while it was read."""
@@ -64,9 +65,20 @@ def _copy_by_reference(
     source = find(tx, source_bucket, source_key, version_id)
     encryption = source.attributes.encryption
     check_customer_key(encryption, customer_key)
-    if not is_same_key(encryption, facts):
+    wanted = request(source)
+    if not is_same_key(encryption, facts) or is_warmed(tx, source, wanted.storage_class):
         return source
-    return copy_object(tx, msgspec.structs.replace(request(source), encryption=facts))
+    return copy_object(tx, msgspec.structs.replace(wanted, encryption=facts))
+
+
+def is_warmed(view: View, source: ObjectRecord, storage_class: str) -> bool:
+    """Whether a copy into a class has its bytes written anew: they are compressed, and it asks for no cold class.
+
+    Parts stay as they are: a copy of an object in parts refers to them.
+    """
+    if is_cold(storage_class) or source.blob_id is None:
+        return False
+    return view.value("SELECT coding FROM blob WHERE id = ?", (source.blob_id,)) is not None
 
 
 def copy_anew(
@@ -77,12 +89,13 @@ def copy_anew(
     *,
     customer_key: bytes = b"",
 ) -> CopyOutcome:
-    """Write the bytes of a source again under another key, and give them the record of a copy. Blocks.
+    """Write the bytes of a source again, for another key or class, and give them the record of a copy. Blocks.
 
     The outcome is stale when the source is no longer the version that the request's `source_seq` says.
     """
     try:
-        again = reencrypt(store, source, 0, source.size_bytes, encryption, customer_key=customer_key)
+        anew = store.protected.covers(request.source_bucket, request.source_key)
+        again = reencrypt(store, source, 0, source.size_bytes, encryption, customer_key=customer_key, anew=anew)
     except UnavailableError as error:
         if error.kind is ErrorKind.FILE_CHANGED:
             return CopyOutcome(source, None, is_stale=True)
@@ -107,9 +120,11 @@ def reencrypt(
     encryption: Encryption | None,
     *,
     customer_key: bytes = b"",
+    anew: bool = False,
 ) -> Reencrypted:
     """Stage bytes start to end of a stored object again, encrypted as given; to be used or discarded.
 
+    With `anew` the source is hashed again, whenever that was done last.
     Raises UnavailableError FILE_CHANGED when a small source was replaced meanwhile: its bytes are gone at once.
     """
     with BodyWriter(store, encryption) as writer:
@@ -119,7 +134,7 @@ def reencrypt(
                 raise UnavailableError(
                     ErrorKind.FILE_CHANGED, f"{source.key!r} was replaced while it was copied: try again"
                 )
-            with StoredBody(store, source.key, BlobRow(*row), customer_key) as body:
+            with StoredBody(store, source.key, BlobRow(*row), customer_key, anew=anew) as body:
                 for data in body.chunks(start, end, CHUNK_BYTES):
                     writer.write(data)
         return Reencrypted(*writer.finish())

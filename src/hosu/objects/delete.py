@@ -33,6 +33,7 @@ def delete_object(
     version_id: str | None = None,
     *,
     conditions: Conditions = NO_CONDITIONS,
+    bypass_governance: bool = False,
     actor: str = "",
 ) -> DeleteOutcome:
     """Delete an object as S3 does: hide it behind a marker where the bucket has versions, else remove it.
@@ -40,6 +41,9 @@ def delete_object(
     With a version id that version is removed for good. What is not there is deleted already, and a condition on it
     changes nothing: an ETag to match raises `NotFoundError`, so of two deletes with the same ETag one knows it won.
     A delete marker meets no condition.
+
+    Raises ConflictError OBJECT_LOCKED for a version that is locked (with `bypass_governance` only under COMPLIANCE or
+    a legal hold), and PROTECTED for what the transaction spares.
     """
     check_key(key)
     bucket = tx.bucket(bucket_name)
@@ -50,7 +54,7 @@ def delete_object(
             check_delete_conditions(record, conditions, key)
         if record is None:
             return DeleteOutcome(version_id)
-        remove(tx, bucket, record, actor=actor)
+        remove(tx, bucket, record, actor=actor, bypass_governance=bypass_governance)
         return DeleteOutcome(version_id, record.is_marker)
     record = None
     if conditions is not NO_CONDITIONS or bucket.versioning == Versioning.NEVER:

@@ -30,8 +30,17 @@ from hosu.objects.records import (
     decode_attributes,
     encode_attributes,
 )
+from hosu.objects.retention import check_lock, locked_as
 from hosu.objects.transaction import Tx
-from hosu.objects.versions import Draft, check_conditions, check_writable, current, find_version, install
+from hosu.objects.versions import (
+    Draft,
+    check_conditions,
+    check_replaceable,
+    check_writable,
+    current,
+    find_version,
+    install,
+)
 from hosu.objects.views import View
 
 COMPLETED_MS_MAX = 24 * 3600 * 1000
@@ -94,6 +103,7 @@ def create_upload(
     check_tags(attributes.tags, TAGS_PER_OBJECT_MAX)
     bucket = tx.bucket(bucket_name)
     check_writable(tx, bucket, key)
+    check_lock(attributes, bucket, tx.now_ms)
     number = tx.next_upload()
     upload_id = f"{number:016x}{os.urandom(16).hex()}"
     tx.run(
@@ -273,6 +283,7 @@ def complete_upload(tx: Tx, request: CompleteRequest) -> ObjectRecord:
     chosen = choose_parts(stored, request.parts)
     if request.conditions is not NO_CONDITIONS:
         check_conditions(current(tx, bucket.id, request.key), request.conditions, request.key)
+    check_replaceable(tx, bucket, request.key)
     size_bytes = sum(part.size_bytes for part in chosen)
     blob_id = tx.add_composed(size_bytes)
     start = 0
@@ -292,7 +303,7 @@ def complete_upload(tx: Tx, request: CompleteRequest) -> ObjectRecord:
         checksum_type=upload.checksum_type if request.checksum_value else None,
         checksum_value=request.checksum_value,
         part_count=len(chosen),
-        attributes_json=upload.attributes_json,
+        attributes_json=_with_lock(tx, bucket, upload),
     )
     record = install(tx, bucket, request.key, draft, event="ObjectCreated:CompleteMultipartUpload", actor=request.actor)
     _forget(tx, bucket, upload, stored)
@@ -302,6 +313,13 @@ def complete_upload(tx: Tx, request: CompleteRequest) -> ObjectRecord:
         (request.upload_id, bucket.id, request.key, record.version_id, record.etag, tx.now_ms),
     )
     return record
+
+
+def _with_lock(tx: Tx, bucket: Bucket, upload: Upload) -> str:
+    """Return the attributes of an upload's object: the bucket's default retention begins when it is completed."""
+    if not bucket.lock:
+        return upload.attributes_json
+    return encode_attributes(locked_as(upload.attributes, bucket, tx.now_ms))
 
 
 class UploadsPage(msgspec.Struct):

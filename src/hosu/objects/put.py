@@ -18,12 +18,29 @@ from hosu.objects.records import (
     ChecksumType,
     Conditions,
     EncryptionFacts,
+    LockMode,
+    ObjectLock,
     ObjectRecord,
     decode_attributes,
     encode_attributes,
 )
+from hosu.objects.retention import (
+    changed_retention,
+    check_lock,
+    check_until_is_date,
+    lock_of,
+    locked_as,
+    require_lock,
+)
 from hosu.objects.transaction import Tx
-from hosu.objects.versions import Draft, check_conditions, check_writable, current, install
+from hosu.objects.versions import (
+    Draft,
+    check_conditions,
+    check_replaceable,
+    check_writable,
+    current,
+    install,
+)
 
 
 class PutRequest(msgspec.Struct, frozen=True):
@@ -47,6 +64,8 @@ def check_put(key: str, attributes: Attributes) -> None:
     check_attributes(attributes)
     if attributes.tags:
         check_tags(attributes.tags, TAGS_PER_OBJECT_MAX)
+    if attributes.lock is not None:
+        check_until_is_date(attributes.lock)
 
 
 def encrypted_as(attributes: Attributes, encryption: EncryptionFacts | None) -> Attributes:
@@ -63,8 +82,10 @@ def put_object(tx: Tx, request: PutRequest) -> ObjectRecord:
     check_writable(tx, bucket, request.key)
     if request.conditions is not NO_CONDITIONS:
         check_conditions(current(tx, bucket.id, request.key), request.conditions, request.key)
+    check_replaceable(tx, bucket, request.key)
+    check_lock(request.attributes, bucket, tx.now_ms)
     check_object_fits(tx, bucket, request.key, request.body.size_bytes)
-    checksum = request.checksum
+    checksum, attributes = request.checksum, locked_as(request.attributes, bucket, tx.now_ms)
     draft = Draft(
         size_bytes=request.body.size_bytes,
         etag=request.etag,
@@ -74,13 +95,13 @@ def put_object(tx: Tx, request: PutRequest) -> ObjectRecord:
         checksum_type=checksum.type if checksum else None,
         checksum_value=checksum.value if checksum else None,
         part_count=0,
-        attributes_json=encode_attributes(encrypted_as(request.attributes, request.body.encryption)),
+        attributes_json=encode_attributes(encrypted_as(attributes, request.body.encryption)),
     )
     return install(tx, bucket, request.key, draft, event=request.event, actor=request.actor)
 
 
 class Reencrypted(msgspec.Struct, frozen=True):
-    """The bytes of a copy's source, staged again under another key. `etag` is their hex MD5."""
+    """The bytes of a copy's source, staged again under another key, or uncompressed. `etag` is their hex MD5."""
 
     body: StagedBlob
     etag: str
@@ -91,7 +112,8 @@ class CopyRequest(msgspec.Struct, frozen=True):
 
     `encryption` is what the copy is encrypted with: the same key as the source, or `reencrypted` holds the bytes.
 
-    `attributes`, `tags`, `checksum` and `storage_class` replace the source's where they are given; `acl` always does.
+    `attributes`, `tags`, `checksum` and `storage_class` replace the source's where they are given; `acl` and `lock`
+    always do.
     `source_seq` is the order of the source version the caller has checked its conditions against.
     """
 
@@ -106,6 +128,7 @@ class CopyRequest(msgspec.Struct, frozen=True):
     checksum: Checksum | None = None
     storage_class: str = STANDARD
     acl: Acl | None = None
+    lock: ObjectLock | None = None
     encryption: EncryptionFacts | None = None
     reencrypted: Reencrypted | None = None
     conditions: Conditions = NO_CONDITIONS
@@ -143,11 +166,15 @@ def copy_object(tx: Tx, request: CopyRequest) -> CopyOutcome:
         raise ConflictError(
             ErrorKind.UNSUPPORTED, f"{request.source_key!r} is encrypted with another key: read it, and write it again"
         )
-    attributes = msgspec.structs.replace(attributes, tags=tags, acl=request.acl, encryption=encryption)
-    check_put(request.key, attributes)
     bucket = tx.bucket(request.bucket)
+    attributes = msgspec.structs.replace(
+        attributes, tags=tags, acl=request.acl, lock=request.lock, encryption=encryption
+    )
+    check_put(request.key, attributes)
     check_writable(tx, bucket, request.key)
     check_conditions(current(tx, bucket.id, request.key), request.conditions, request.key)
+    check_replaceable(tx, bucket, request.key)
+    check_lock(attributes, bucket, tx.now_ms)
     check_object_fits(tx, bucket, request.key, source.size_bytes)
     checksum = request.checksum or source.checksum
     if again is None:
@@ -156,7 +183,7 @@ def copy_object(tx: Tx, request: CopyRequest) -> CopyOutcome:
         checksum = None  # of parts, which the copy does not have
     draft = Draft(
         size_bytes=source.size_bytes,
-        etag=source.etag if again is None else again.etag,
+        etag=source.etag if again is None or is_same_key(source.attributes.encryption, encryption) else again.etag,
         blob_id=source.blob_id if again is None else tx.add_blob(again.body),
         storage_class=request.storage_class,
         checksum_algorithm=checksum.algorithm if checksum else None,
@@ -164,7 +191,7 @@ def copy_object(tx: Tx, request: CopyRequest) -> CopyOutcome:
         checksum_value=checksum.value if checksum else None,
         # The parts keep their checksums in the source's algorithm: an object with another one is no longer in parts.
         part_count=source.part_count if request.checksum is None and again is None else 0,
-        attributes_json=encode_attributes(attributes),
+        attributes_json=encode_attributes(locked_as(attributes, bucket, tx.now_ms)),
     )
     record = install(tx, bucket, request.key, draft, event="ObjectCreated:Copy", actor=request.actor)
     return CopyOutcome(source, record)
@@ -198,6 +225,55 @@ def set_acl(
         tx.next_seq(), "ObjectAcl:Put", bucket_name, key, record.version_id, record.size_bytes, record.etag, actor
     )
     return record
+
+
+def set_retention(
+    tx: Tx,
+    bucket_name: str,
+    key: str,
+    version_id: str | None,
+    mode: LockMode | None,
+    retain_until_ms: int = 0,
+    *,
+    bypass_governance: bool = False,
+    actor: str = "",
+) -> ObjectRecord:
+    """Keep an object, or one version of it, until a time; without a mode a retention under GOVERNANCE is removed.
+
+    Raises ConflictError OBJECT_LOCKED when what is there may not be shortened, and `InvalidInputError` for a time that
+    is past and for a bucket whose versions cannot be locked.
+    """
+    bucket, record = _lockable(tx, bucket_name, key, version_id)
+    lock = changed_retention(lock_of(record), mode, retain_until_ms, tx.now_ms, bypass_governance=bypass_governance)
+    return _set_lock(tx, bucket, record, lock, "ObjectRetention:Put", actor)
+
+
+def set_legal_hold(
+    tx: Tx, bucket_name: str, key: str, version_id: str | None, *, is_on: bool, actor: str = ""
+) -> ObjectRecord:
+    """Put a legal hold on an object, or on one version of it, or take it off."""
+    bucket, record = _lockable(tx, bucket_name, key, version_id)
+    lock = msgspec.structs.replace(lock_of(record) or ObjectLock(), legal_hold="ON" if is_on else "OFF")
+    return _set_lock(tx, bucket, record, lock, "ObjectLegalHold:Put", actor)
+
+
+def _lockable(tx: Tx, bucket_name: str, key: str, version_id: str | None) -> tuple[Bucket, ObjectRecord]:
+    bucket = tx.bucket(bucket_name)
+    require_lock(bucket)
+    check_writable(tx, bucket, key)
+    record = find(tx, bucket_name, key, version_id)
+    return bucket, record
+
+
+def _set_lock(tx: Tx, bucket: Bucket, record: ObjectRecord, lock: ObjectLock, event: str, actor: str) -> ObjectRecord:
+    attributes = msgspec.structs.replace(
+        decode_attributes(record.attributes_json), lock=None if lock == ObjectLock() else lock
+    )
+    _rewrite_attributes(tx, bucket, record, attributes)
+    tx.record_event(
+        tx.next_seq(), event, bucket.name, record.key, record.version_id, record.size_bytes, record.etag, actor
+    )
+    return msgspec.structs.replace(record, attributes_json=encode_attributes(attributes))
 
 
 def _rewrite_attributes(tx: Tx, bucket: Bucket, record: ObjectRecord, attributes: Attributes) -> None:

@@ -8,6 +8,15 @@ NULL_VERSION = "null"
 """Version id of an object written while versioning was off."""
 
 STANDARD = "STANDARD"
+COLD = "COLD"
+"""Class of objects that are stored compressed where that saves enough."""
+
+WARM_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY"})
+
+
+def is_cold(storage_class: str) -> bool:
+    """Whether a class asks for little room: COLD, and all that settings have as other names of it."""
+    return storage_class not in WARM_CLASSES
 
 
 class Versioning(IntEnum):
@@ -76,6 +85,22 @@ class EncryptionFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     bucket_key: bool = False
 
 
+class LockMode(StrEnum):
+    """Who may remove a version before its time: those who may bypass that, or nobody."""
+
+    GOVERNANCE = "GOVERNANCE"
+    COMPLIANCE = "COMPLIANCE"
+
+
+class ObjectLock(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one version is kept from being removed: in a mode until a time, by a legal hold, or by both."""
+
+    mode: LockMode | None = None
+    retain_until_ms: int = 0
+    legal_hold: str = ""
+    """`ON`, `OFF`, or empty where nobody has said either."""
+
+
 class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a client attached to an object. Header names are lower case; metadata names lack the `x-amz-meta-`.
 
@@ -91,6 +116,9 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
 
     acl: Acl | None = None
     """None for an object that belongs to its bucket's owner alone."""
+
+    lock: ObjectLock | None = None
+    """Only where the bucket's versions can be locked."""
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -17,6 +17,9 @@ BUCKET_COLUMNS = (
 )
 
 
+LAKE_HELD_BYTES = "SELECT ifnull(sum(object_bytes + version_bytes + part_bytes), 0) FROM bucket"
+
+
 class View:
     """Reads of one thread. Each statement sees the latest commit; `snapshot` holds one moment over several."""
 
@@ -86,6 +89,10 @@ class View:
     def held_bytes(self, bucket: Bucket) -> int:
         """Return what counts towards a bucket's quota."""
         return bucket.usage.held_bytes
+
+    def lake_held_bytes(self) -> int:
+        """Return what counts towards the lake's quota: what all buckets hold."""
+        return int(self.value(LAKE_HELD_BYTES))
 
 
 def bucket_from_row(row: tuple[Any, ...]) -> Bucket:

@@ -129,12 +129,22 @@ KMS_ACTIONS = _named(
 )
 """Actions on encryption keys, under MinIO's and AWS's names. Their resource is a key's name."""
 
+HOSU_ACTIONS = _named("hosu", "ChangeProtected")
+"""Actions that only this lake has, on objects: `s3:*` does not name them, and bucket policies cannot."""
+
 KNOWN_ACTIONS: frozenset[str] = (
-    SERVICE_ACTIONS | BUCKET_ACTIONS | OBJECT_ACTIONS | OTHER_S3_ACTIONS | ADMIN_ACTIONS | STS_ACTIONS | KMS_ACTIONS
+    SERVICE_ACTIONS
+    | BUCKET_ACTIONS
+    | OBJECT_ACTIONS
+    | OTHER_S3_ACTIONS
+    | ADMIN_ACTIONS
+    | STS_ACTIONS
+    | KMS_ACTIONS
+    | HOSU_ACTIONS
 )
 """Every action that policies may name; a pattern must match at least one."""
 
-SERVICES = frozenset({"s3", "admin", "sts", "kms"})
+SERVICES = frozenset({"s3", "admin", "sts", "kms", "hosu"})
 RESOURCELESS_SERVICES = frozenset({"admin", "sts", "kms"})
 """Services whose actions need no Resource beside them."""
 
@@ -151,7 +161,7 @@ def read_action(text: str) -> str:
     if colon and service not in SERVICES and not set(service) & {"*", "?"}:
         raise PatternError(
             f"'{text[:ACTION_LENGTH_MAX]}' is an action of '{service[:ACTION_LENGTH_MAX]}': "
-            "this lake has those of s3, admin, sts and kms"
+            "this lake has those of s3, admin, sts, kms and hosu"
         )
     near = get_close_matches(lower[:ACTION_LENGTH_MAX], _LOWER, 1)
     remedy = f"did you mean {_LOWER[near[0]]}" if near else "docs/reference/policies.md lists those that exist"

@@ -14,9 +14,12 @@ VALUED_KEYS = _keys(
     aws:CurrentTime aws:EpochTime aws:PrincipalArn aws:PrincipalType aws:Referer aws:ResourceAccount
     aws:SecureTransport aws:SourceIp aws:UserAgent aws:groups aws:userid aws:username jwt: s3:ExistingObjectTag/
     s3:LocationConstraint s3:RequestObjectTag/ s3:RequestObjectTagKeys s3:ResourceAccount s3:TlsVersion s3:VersionId
-    s3:authType s3:delimiter s3:if-match s3:if-none-match s3:max-keys s3:prefix s3:signatureAge s3:signatureversion
+    s3:authType s3:delimiter s3:if-match s3:if-none-match s3:max-keys s3:object-lock-legal-hold s3:object-lock-mode
+    s3:object-lock-remaining-retention-days s3:object-lock-retain-until-date s3:prefix s3:signatureAge
+    s3:signatureversion
     s3:x-amz-acl s3:x-amz-content-sha256 s3:x-amz-copy-source s3:x-amz-grant-full-control s3:x-amz-grant-read
     s3:x-amz-grant-read-acp s3:x-amz-grant-write s3:x-amz-grant-write-acp s3:x-amz-metadata-directive
+    s3:x-amz-object-lock-legal-hold s3:x-amz-object-lock-mode s3:x-amz-object-lock-retain-until-date
     s3:x-amz-object-ownership s3:x-amz-server-side-encryption s3:x-amz-server-side-encryption-aws-kms-key-id
     s3:x-amz-server-side-encryption-customer-algorithm s3:x-amz-storage-class
     """
@@ -38,10 +41,8 @@ ABSENT_KEYS = _keys(
     kms:RequestAlias kms:ResourceAliases kms:ViaService ldap: s3:AccessGrantsInstanceArn s3:AccessPointNetworkOrigin
     s3:BucketTag/ s3:DataAccessPointAccount s3:DataAccessPointArn s3:ExistingJobOperation s3:ExistingJobPriority
     s3:InventoryAccessibleOptionalFields s3:JobSuspendedCause s3:ObjectCreationOperation s3:RequestJobOperation
-    s3:RequestJobPriority s3:destinationRegion s3:isReplicationPauseRequest s3:object-lock-legal-hold
-    s3:object-lock-mode s3:object-lock-remaining-retention-days s3:object-lock-retain-until-date
-    s3:x-amz-object-lock-legal-hold s3:x-amz-object-lock-mode s3:x-amz-object-lock-remaining-retention-days
-    s3:x-amz-object-lock-retain-until-date s3:x-amz-website-redirect-location sts:DurationSeconds sts:ExternalId
+    s3:RequestJobPriority s3:destinationRegion s3:isReplicationPauseRequest
+    s3:x-amz-object-lock-remaining-retention-days s3:x-amz-website-redirect-location sts:DurationSeconds sts:ExternalId
     sts:RoleSessionName sts:SourceIdentity sts:TransitiveTagKeys svc:DurationSeconds
     """
 )

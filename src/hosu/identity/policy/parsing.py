@@ -109,7 +109,7 @@ class _Reader:
 
     def _read_action(self, place: Place) -> str:
         action = _read(place, read_action)
-        if self._kind is PolicyKind.BUCKET and not _services_of(action) - RESOURCELESS_SERVICES:
+        if self._kind is PolicyKind.BUCKET and not _services_of(action) - RESOURCELESS_SERVICES - {"hosu"}:
             _refuse(place, f"'{place.value}' is no action on a bucket: write one of s3")
         return action
 

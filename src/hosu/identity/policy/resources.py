@@ -47,7 +47,7 @@ class Resources(msgspec.Struct, frozen=True):
         everything = (ALL,)
         if self.everything:
             return everything
-        if service == "s3":
+        if service in {"s3", "hosu"}:
             return self.s3
         if service == "kms" and self.kms:
             return self.kms

@@ -105,8 +105,10 @@ async def create(call: Call) -> Response:
         raise
     _authorize_create(call, "s3:CreateBucket", region)
     refuse_unsupported(call, but=(OBJECT_OWNERSHIP,))
-    if (call.header(b"x-amz-bucket-object-lock-enabled") or "false").lower() == "true":
-        raise S3RequestError("NotImplemented", "The header x-amz-bucket-object-lock-enabled is not supported")
+    is_lockable = _asks_for_lock(call)
+    if is_lockable:
+        _authorize_create(call, "s3:PutBucketObjectLockConfiguration", region)
+        _authorize_create(call, "s3:PutBucketVersioning", region)
     configured = call.engine.region
     if configured and region not in {None, "", configured}:
         raise S3RequestError(
@@ -118,7 +120,7 @@ async def create(call: Call) -> Response:
 
     def make(tx: Tx) -> None:
         actor = call.principal.name
-        create_bucket(tx, call.bucket, region=region or "", owner=account, actor=actor)
+        create_bucket(tx, call.bucket, region=region or "", owner=account, is_lockable=is_lockable, actor=actor)
         for kind, body in documents.items():
             set_document(tx, call.bucket, kind, body, actor=actor)
 
@@ -127,7 +129,7 @@ async def create(call: Call) -> Response:
     except ConflictError as error:
         if error.kind != ErrorKind.BUCKET_EXISTS:
             raise
-        _check_same(call, account, region or "", documents, error)
+        _check_same(call, account, region or "", documents, error, is_lockable=is_lockable)
     return empty_response(call.request.request_id, (b"Location", f"/{call.bucket}".encode()))
 
 
@@ -159,7 +161,21 @@ def _access_documents(call: Call, account: str, region: str | None) -> dict[str,
     return documents | {ACL: msgspec.json.encode(acl).decode()}
 
 
-def _check_same(call: Call, account: str, region: str, documents: dict[str, str], error: ConflictError) -> None:
+def _asks_for_lock(call: Call) -> bool:
+    value = (call.header(b"x-amz-bucket-object-lock-enabled") or "false").lower()
+    if value not in {"true", "false"}:
+        raise S3RequestError(
+            "InvalidArgument",
+            "x-amz-bucket-object-lock-enabled must be true or false",
+            argument_name="x-amz-bucket-object-lock-enabled",
+            argument_value=value,
+        )
+    return value == "true"
+
+
+def _check_same(
+    call: Call, account: str, region: str, documents: dict[str, str], error: ConflictError, *, is_lockable: bool
+) -> None:
     """Raise unless the bucket that is there is the one that was asked for."""
     existing = call.engine.store.view().bucket(call.bucket)
     if existing.owner != account:
@@ -167,6 +183,10 @@ def _check_same(call: Call, account: str, region: str, documents: dict[str, str]
             "BucketAlreadyExists",
             "The requested bucket name is not available: it is somebody else's",
             bucket=call.bucket,
+        ) from error
+    if is_lockable and not existing.lock:
+        raise S3RequestError(
+            "BucketAlreadyExists", "The bucket exists, without object lock", bucket=call.bucket
         ) from error
     view = call.engine.store.view()
     if any(get_document(view, call.bucket, kind) != documents.get(kind) for kind in (ACL, OWNERSHIP)):
@@ -217,10 +237,5 @@ async def put_versioning(call: Call) -> Response:
         raise S3RequestError("IllegalVersioningConfigurationException", "Status must be Enabled or Suspended")
     if (text(root, "MfaDelete") or "Disabled") != "Disabled":
         raise S3RequestError("NotImplemented", "MfaDelete is not supported")
-    try:
-        await call.commit(partial(set_versioning, name=call.bucket, versioning=state, actor=call.principal.name))
-    except ConflictError as error:
-        if error.kind == ErrorKind.BUCKET_VERSIONING_INVALID:
-            raise S3RequestError("InvalidBucketState", error.message) from error
-        raise
+    await call.commit(partial(set_versioning, name=call.bucket, versioning=state, actor=call.principal.name))
     return empty_response(call.request.request_id)

@@ -11,15 +11,20 @@ from hosu.identity.acl import Acls
 from hosu.identity.policy import Effect
 from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, Keyring, Principal
 from hosu.kernel.errors import AccessDeniedError
+from hosu.kernel.settings import Settings
 from hosu.objects.audit import Origin
 from hosu.objects.encryption.modes import Encryption
-from hosu.objects.records import ObjectRecord
+from hosu.objects.protected import CHANGE_PROTECTED
+from hosu.objects.records import COLD, ObjectRecord
 from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
 from hosu.objects.views import View
 from hosu.objects.writer import Outcome
+from hosu.rules.events.records import Origin as EventOrigin
+from hosu.rules.lifecycle.keeping import Lifecycles
 from hosu.server.http import Request
-from hosu.server.s3.conditions import RequestContext, TrustedProxies
+from hosu.server.s3.conditions import PartContext, RequestContext, TrustedProxies
+from hosu.server.s3.listeners import Listeners
 from hosu.server.s3.observer import NoObserver, Observer
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.sigv4 import Verified
@@ -50,6 +55,7 @@ class Engine:
         trusted_proxies: str = "",
         takes_keys_over_http: bool = False,
         observer: Observer | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.store = store
         self.authorizer = authorizer
@@ -60,7 +66,13 @@ class Engine:
         self.takes_keys_over_http = takes_keys_over_http
         """Whether clients may send keys of their own (SSE-C) where anybody on the way can read them."""
         self.observer: Observer = NoObserver() if observer is None else observer
+        settings = Settings() if settings is None else settings
+        self.lifecycles = Lifecycles(store.view, store.generation, settings)
+        self.cold_classes = frozenset({COLD, *settings.cold_class_names})
+        """The storage class COLD by all of its names: what rules may move objects to."""
         self._loop = asyncio.get_running_loop()
+        self.notify = settings.notify
+        self.listeners = Listeners(store, self._loop, EventOrigin(region=region))
         self._pool = ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="s3")
         self._listing_pool = ThreadPoolExecutor(LISTING_THREADS, thread_name_prefix="s3-list")
 
@@ -118,6 +130,11 @@ def _settle(outcomes: list[Outcome]) -> None:
             future.set_result(outcome.result)
         else:
             future.set_exception(outcome.error)
+
+
+def _sparing(operation: Callable[[Tx], T], tx: Tx) -> T:
+    tx.spares_protected = True
+    return operation(tx)
 
 
 class Call:
@@ -233,9 +250,25 @@ class Call:
             return False
         return True
 
-    def commit(self, operation: Callable[[Tx], T], key: str | None = None) -> "asyncio.Future[T]":
-        """Run a verb durably on this request's behalf; `key` is the one it is about, of several."""
+    def commit(
+        self, operation: Callable[[Tx], T], key: str | None = None, version_id: str | None = None
+    ) -> "asyncio.Future[T]":
+        """Run a verb durably on this request's behalf; `key` and `version_id` are those it is about, of several.
+
+        It spares what is protected, unless the asker may change just that.
+        """
+        if not self._may_change_protected(key, version_id):
+            operation = partial(_sparing, operation)
         return self.engine.commit(operation, self.origin(key))
+
+    def _may_change_protected(self, part: str | None, version_id: str | None) -> bool:
+        key = self.key if part is None else part
+        if not key or not self.engine.store.protected.covers(self.bucket, key):
+            return False  # what becomes protected meanwhile is spared
+        context = RequestContext(self, CHANGE_PROTECTED)
+        if part is not None:
+            context = PartContext(self, CHANGE_PROTECTED, self.bucket, part, version_id=version_id)
+        return self.is_allowed(CHANGE_PROTECTED, context, self.bucket, key)
 
     def origin(self, key: str | None = None) -> Origin:
         """Return who asks for what, as the audit log has it."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a call makes these, and they look into it
 NOTHING: tuple[str, ...] = ()
 _EXISTING_TAG = "s3:existingobjecttag/"
 _REQUEST_TAG = "s3:requestobjecttag/"
+_OF_LOCK = "s3:object-lock-"
 _HEADER = "s3:x-amz-"
 _OF_VERSION = "ObjectVersion"
 """In the names of the actions on one version of an object."""
@@ -55,6 +56,8 @@ class RequestContext(Context):
             return _header(self._call, name[3:])
         if name.startswith(_EXISTING_TAG):
             return self._existing_tag(name[len(_EXISTING_TAG) :])
+        if name.startswith(_OF_LOCK):
+            return self._lock(name)
         if name.startswith(_REQUEST_TAG):
             wanted = name[len(_REQUEST_TAG) :]
             return [value for tag, value in self._request_tags().items() if tag.lower() == wanted.lower()]
@@ -71,6 +74,16 @@ class RequestContext(Context):
         except HosuError:
             return NOTHING
         return [value for tag, value in tags.items() if tag.lower() == wanted.lower()]
+
+    def _lock(self, name: str) -> Sequence[str]:
+        """Return what the request says about the lock of what it writes."""
+        from hosu.server.s3.lock_headers import lock_values, read_lock  # noqa: PLC0415 - it imports calls too
+
+        try:
+            lock = read_lock(self._call)
+        except HosuError:  # the request is refused for it, in its turn
+            return NOTHING
+        return NOTHING if lock is None else lock_values(lock, name, self._now_s() * 1000)
 
     def _request_tags(self) -> Mapping[str, str]:
         """Return the tags that come with the request."""
@@ -215,7 +228,12 @@ _VALUES: Mapping[str, Callable[[RequestContext], Sequence[str]]] = {
     "s3:x-amz-copy-source": RequestContext.copy_source,
 }
 
-CONDITION_KEYS = frozenset({*_VALUES, "aws:resourceaccount", "s3:locationconstraint", "s3:resourceaccount"})
+_LOCK_KEYS = frozenset(
+    f"{_OF_LOCK}{name}" for name in ("legal-hold", "mode", "remaining-retention-days", "retain-until-date")
+)
+CONDITION_KEYS = frozenset(
+    {*_VALUES, *_LOCK_KEYS, "aws:resourceaccount", "s3:locationconstraint", "s3:resourceaccount"}
+)
 """Keys that have a value here, beside `s3:x-amz-…`, `s3:ExistingObjectTag/…` and `s3:RequestObjectTag/…`."""
 
 

@@ -16,6 +16,7 @@ from hosu.server.s3.call import Call
 from hosu.server.s3.conditions import PartContext
 from hosu.server.s3.errors import s3_code
 from hosu.server.s3.headers import check_version_id, delete_conditions, parse_delete_conditions
+from hosu.server.s3.lock_headers import bypasses_governance
 from hosu.server.s3.payload import read_document
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_read import boolean, parse, required_text, text
@@ -37,6 +38,7 @@ async def delete(call: Call) -> Response:
             key=call.key,
             version_id=version_id,
             conditions=delete_conditions(call),
+            bypass_governance=bypasses_governance(call),
             actor=call.principal.name,
         )
     )
@@ -86,13 +88,15 @@ async def _delete_one(call: Call, item: _Named) -> DeleteOutcome:
     _authorize(call, item)
     if item.version_id is not None:
         check_version_id(item.version_id)
+    bypass = bypasses_governance(call, item.key, item.version_id)
 
     def run(tx: Tx) -> DeleteOutcome:
         return delete_object(
-            tx, call.bucket, item.key, item.version_id, conditions=item.conditions, actor=call.principal.name
-        )
+            tx, call.bucket, item.key, item.version_id, conditions=item.conditions, bypass_governance=bypass,
+            actor=call.principal.name,
+        )  # fmt: skip
 
-    return await call.commit(run, item.key)
+    return await call.commit(run, item.key, item.version_id)
 
 
 def _authorize(call: Call, item: _Named) -> None:

@@ -17,6 +17,8 @@ from hosu.server.s3.headers import (
     header_bytes,
     part_checksum_headers,
 )
+from hosu.server.s3.lifecycle import expiration_value
+from hosu.server.s3.lock_headers import lock_lines
 from hosu.server.s3.request_errors import S3RequestError
 
 RESPONSE_OVERRIDES = {
@@ -51,6 +53,10 @@ def object_lines(call: Call, record: ObjectRecord, *, with_checksum: bool) -> by
         lines += b"x-amz-version-id: %b\r\n" % record.version_id.encode()
     if record.storage_class != STANDARD:
         lines += b"x-amz-storage-class: %b\r\n" % record.storage_class.encode()
+    lines += lock_lines(call, record)
+    expiration = expiration_value(call, record)
+    if expiration is not None:
+        lines += b"x-amz-expiration: %b\r\n" % expiration
     if with_checksum:
         part = call.query.get("partNumber") if request.raw_query and record.part_count else None
         if part is None:

@@ -11,11 +11,12 @@ from hosu.kernel.errors import ErrorKind, InvalidInputError
 from hosu.kernel.limits import TAGS_PER_OBJECT_MAX
 from hosu.objects.names import check_tags
 from hosu.objects.read import PartFacts
-from hosu.objects.records import NO_CONDITIONS, STANDARD, Attributes, Conditions, ObjectRecord
+from hosu.objects.records import NO_CONDITIONS, STANDARD, WARM_CLASSES, Attributes, Conditions, ObjectRecord
 from hosu.objects.versions import is_version_id
 from hosu.server.http import Headers
 from hosu.server.s3.acl import acl_for_write
 from hosu.server.s3.call import Call, header_text
+from hosu.server.s3.lock_headers import lock_headers
 from hosu.server.s3.request_errors import S3RequestError
 
 STORED_HEADERS = {
@@ -31,7 +32,6 @@ STORED_HEADERS = {
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 _META = b"x-amz-meta-"
-STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY"})
 _REFUSED_PREFIXES = (
     b"x-amz-copy-source-server-side-encryption",
     b"x-amz-object-lock-",
@@ -45,7 +45,7 @@ _SIZE_DIGITS_MAX = 19
 
 
 def attributes_of(call: Call) -> Attributes:
-    """Return the content headers, user metadata and tags that a request brings."""
+    """Return the content headers, user metadata, tags, ACL and lock that a request brings."""
     headers: dict[str, str] = {}
     metadata: dict[str, str] = {}
     latin_1: list[str] = []
@@ -69,7 +69,7 @@ def attributes_of(call: Call) -> Attributes:
     if tagging:
         call.authorize("s3:PutObjectTagging")
     tags = parse_tagging(tagging) if tagging else {}
-    return Attributes(headers, metadata, tags, tuple(latin_1), acl=acl_for_write(call))
+    return Attributes(headers, metadata, tags, tuple(latin_1), acl=acl_for_write(call), lock=lock_headers(call))
 
 
 def _is_utf_8(value: bytes) -> bool:
@@ -98,7 +98,7 @@ def storage_class_of(call: Call) -> str:
     name = call.header(b"x-amz-storage-class")
     if name is None:
         return STANDARD
-    if name not in STORAGE_CLASSES:
+    if name not in WARM_CLASSES and name not in call.engine.cold_classes:
         raise S3RequestError("InvalidStorageClass", f"The storage class {name!r} you specified is not valid")
     return name
 

@@ -18,7 +18,7 @@ async def read_document(
     if not call.request.body.has_body and call.request.body.content_length is None:
         return b""
     expected = read_expectations(call, size_bytes_max=size_bytes_max, has_checksum=not has_checksum_of_object)
-    if must_have_digest and expected.md5 is None and expected.checksum is None and expected.sha256 is None:
+    if must_have_digest and not expected.has_digest:
         raise S3RequestError("InvalidRequest", "Missing required header for this request: Content-MD5")
     raw = await call.request.body.read(size_bytes_max)
     gatherer = Gatherer(expected)

@@ -17,6 +17,7 @@ from hosu.server.s3.conditions import PartContext
 from hosu.server.s3.encryption import ENCRYPTION_HEADERS, take_write_headers
 from hosu.server.s3.errors import DECLARATION, XML_HEADER
 from hosu.server.s3.headers import STORED_HEADERS, refuse_unsupported
+from hosu.server.s3.lock_headers import LOCK_HEADERS, lock_headers
 from hosu.server.s3.post_form import PostFormParser, form_key, success_redirect, success_status
 from hosu.server.s3.post_policy import PostGrant, verify_post
 from hosu.server.s3.put import plan_put, put_headers, store_body
@@ -73,9 +74,9 @@ async def post(call: Call) -> Response:
     _authorize(upload, "s3:PutObject", attributes)
     if attributes.tags:
         _authorize(upload, "s3:PutObjectTagging", attributes)
-    refuse_unsupported(upload, but=ENCRYPTION_HEADERS)
+    refuse_unsupported(upload, but=ENCRYPTION_HEADERS | LOCK_HEADERS)
     take_write_headers(upload)
-    attributes = msgspec.structs.replace(attributes, acl=acl_for_write(upload))
+    attributes = msgspec.structs.replace(attributes, acl=acl_for_write(upload), lock=lock_headers(upload))
     plan = plan_put(upload, attributes, event="ObjectCreated:Post")
     call.engine.store.view().bucket(call.bucket)
     received = await _receive(call, form, early, grant, upload.write_encryption())

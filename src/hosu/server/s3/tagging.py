@@ -1,6 +1,7 @@
 """Tags of buckets and of objects."""
 
 from functools import partial
+from xml.etree.ElementTree import Element
 
 from hosu.kernel.errors import HosuError
 from hosu.kernel.limits import KIB, TAGS_PER_BUCKET_MAX, TAGS_PER_OBJECT_MAX
@@ -30,6 +31,13 @@ def parse_tags(body: bytes, count_max: int) -> dict[str, str]:
     holder = root.find("TagSet")
     if holder is None:
         raise S3RequestError("MalformedXML", "The Tagging document has no TagSet")
+    tags = tags_of(holder)
+    check_tags(tags, count_max)
+    return tags
+
+
+def tags_of(holder: Element) -> dict[str, str]:
+    """Return the tags that are in an element."""
     tags: dict[str, str] = {}
     for tag in holder.findall("Tag"):
         name, value = text(tag, "Key"), text(tag, "Value")
@@ -38,7 +46,6 @@ def parse_tags(body: bytes, count_max: int) -> dict[str, str]:
         if name in tags:
             raise S3RequestError("InvalidTag", "Cannot provide multiple Tags with the same key")
         tags[name] = value
-    check_tags(tags, count_max)
     return tags
 
 

@@ -1,17 +1,11 @@
 """Sub-resources that hosu does not keep: read as S3 reads them when unset, refused by name when written."""
 
-from hosu.objects.read import find
 from hosu.server.http import Response
 from hosu.server.s3.call import Call
 from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_write import element, empty_response, xml_response
 
 UNSET_BUCKET_CODES = {
-    "lifecycle": ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
-    "object-lock": (
-        "ObjectLockConfigurationNotFoundError",
-        "Object Lock configuration does not exist for this bucket",
-    ),
     "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
     "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
 }
@@ -20,16 +14,11 @@ UNSET_BUCKET_CODES = {
 EMPTY_BUCKET_DOCUMENTS = {
     "accelerate": ("AccelerateConfiguration", ""),
     "logging": ("BucketLoggingStatus", ""),
-    "notification": ("NotificationConfiguration", ""),
     "requestPayment": ("RequestPaymentConfiguration", element("Payer", "BucketOwner")),
 }
 """Those that S3 shows as empty documents."""
 
 UNKNOWN_BUCKET_SUBRESOURCES = ("analytics", "intelligent-tiering", "inventory", "metrics", "metadataTable", "session")
-UNSET_OBJECT_CODES = {
-    "legal-hold": ("NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration"),
-    "retention": ("NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration"),
-}
 UNKNOWN_OBJECT_SUBRESOURCES = ("torrent", "select", "restore", "renameObject")
 
 ACTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
@@ -41,7 +30,6 @@ ACTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
             *("s3:PutIntelligentTieringConfiguration",) * 2,
         ),
         "inventory": ("s3:GetInventoryConfiguration", *("s3:PutInventoryConfiguration",) * 2),
-        "lifecycle": ("s3:GetLifecycleConfiguration", *("s3:PutLifecycleConfiguration",) * 2),
         "logging": ("s3:GetBucketLogging", *("s3:PutBucketLogging",) * 2),
         "metadataTable": (
             "s3:GetBucketMetadataTableConfiguration",
@@ -49,21 +37,14 @@ ACTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
             "s3:DeleteBucketMetadataTableConfiguration",
         ),
         "metrics": ("s3:GetMetricsConfiguration", *("s3:PutMetricsConfiguration",) * 2),
-        "notification": ("s3:GetBucketNotification", *("s3:PutBucketNotification",) * 2),
-        "object-lock": (
-            "s3:GetBucketObjectLockConfiguration",
-            *("s3:PutBucketObjectLockConfiguration",) * 2,
-        ),
         "replication": ("s3:GetReplicationConfiguration", *("s3:PutReplicationConfiguration",) * 2),
         "requestPayment": ("s3:GetBucketRequestPayment", *("s3:PutBucketRequestPayment",) * 2),
         "session": ("s3:ListBucket", "s3:PutObject", "s3:PutObject"),
         "website": ("s3:GetBucketWebsite", "s3:PutBucketWebsite", "s3:DeleteBucketWebsite"),
     },
     "object": {
-        "legal-hold": ("s3:GetObjectLegalHold", *("s3:PutObjectLegalHold",) * 2),
         "renameObject": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
         "restore": ("s3:GetObject", "s3:RestoreObject", "s3:RestoreObject"),
-        "retention": ("s3:GetObjectRetention", *("s3:PutObjectRetention",) * 2),
         "select": ("s3:GetObject", "s3:GetObject", "s3:GetObject"),
         "torrent": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
     },
@@ -89,14 +70,6 @@ def get_empty_bucket(call: Call) -> Response:
     name = subresource_of(call, EMPTY_BUCKET_DOCUMENTS)
     call.engine.store.view().bucket(call.bucket)
     return xml_response(call.request.request_id, *EMPTY_BUCKET_DOCUMENTS[name])
-
-
-def get_unset_object(call: Call) -> Response:
-    """Read a sub-resource of an object that was never set."""
-    name = subresource_of(call, UNSET_OBJECT_CODES)
-    find(call.engine.store.view(), call.bucket, call.key, call.version_id)
-    code, message = UNSET_OBJECT_CODES[name]
-    raise S3RequestError(code, message, key=call.key)
 
 
 def delete_unset_bucket(call: Call) -> Response:
