@@ -17,7 +17,7 @@ import msgspec
 from blake3 import blake3
 
 from hosu.kernel.disk import Disk
-from hosu.kernel.errors import CorruptError, ErrorKind, UnavailableError
+from hosu.kernel.errors import CorruptError, ErrorKind, HosuError, UnavailableError
 from hosu.kernel.limits import WRITE_BYTES
 from hosu.objects.encryption.sealing import stored_size
 from hosu.objects.records import BlobKind, EncryptionFacts
@@ -52,8 +52,17 @@ class StagedBlob(msgspec.Struct, frozen=True, gc=False):
     encryption: EncryptionFacts | None = None
     """What the record says of it; also of an empty body, which has nothing to encrypt."""
 
+    coding: str | None = None
+    """Of compressed bytes: how they stand for `size_bytes` others. `digest` and `body` are of the stored bytes then."""
 
-BLOB_COLUMNS = "id, kind, is_corrupt, size_bytes, hash, verified_ms, inode, ctime_ns, sealed, body"
+    coded_bytes: int | None = None
+    plain_hash: bytes | None = None
+
+
+BLOB_COLUMNS = (
+    "id, kind, is_corrupt, size_bytes, hash, verified_ms, inode, ctime_ns, coding, coded_bytes, plain_hash, sealed, "
+    "body"
+)
 FILE_COLUMNS = BLOB_COLUMNS.removesuffix("body") + "NULL"
 """The same of a file, which has no bytes in the database."""
 
@@ -69,13 +78,17 @@ class BlobRow(msgspec.Struct, frozen=True, gc=False):
     verified_ms: int
     inode: int
     ctime_ns: int
+    coding: str | None
+    coded_bytes: int | None
+    plain_hash: bytes | None
     sealed: bytes | None
     body: bytes | None
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes that the blob takes where it is stored."""
-        return self.size_bytes if self.sealed is None else stored_size(self.size_bytes)
+        """Bytes that the blob takes where it is stored: after coding, and after encryption."""
+        size_bytes = self.size_bytes if self.coded_bytes is None else self.coded_bytes
+        return size_bytes if self.sealed is None else stored_size(size_bytes)
 
 
 def stage_inline(body: bytes) -> StagedBlob:
@@ -88,6 +101,13 @@ def disk_error(error: OSError) -> UnavailableError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return UnavailableError(ErrorKind.DISK_FULL, "the lake's disk is full: free space, then try again")
     return UnavailableError(ErrorKind.DISK_FAULT, f"the lake's disk failed: {error.strerror or error}")
+
+
+def read_error(error: OSError, blob_id: int) -> HosuError:
+    """Turn a failed read of a blob's file into an error: what a disk cannot give back is as lost as what it changed."""
+    if error.errno != errno.EIO:
+        return disk_error(error)
+    return CorruptError(ErrorKind.CORRUPT_BLOB, f"the disk cannot read blob {blob_id}", blob_id=blob_id)
 
 
 class BlobWriter:
@@ -183,7 +203,7 @@ class OpenBlob:
                 digest.update(piece)
                 offset += len(piece)
         except OSError as error:
-            raise disk_error(error) from error
+            raise read_error(error, self.row.id) from error
         if offset != self.row.stored_bytes or digest.digest() != self.row.digest:
             raise CorruptError(
                 ErrorKind.CORRUPT_BLOB,
@@ -198,6 +218,14 @@ class OpenBlob:
         if not data:
             raise CorruptError(ErrorKind.CORRUPT_BLOB, f"blob {self.row.id} ends before its size", blob_id=self.row.id)
         return data
+
+    def _reopen(self) -> None:
+        """Go on with the file that has the blob's name now, under the same descriptor: others may be reading."""
+        restored = self._files.open_descriptor(self.row)
+        try:
+            os.dup2(restored, self.descriptor, inheritable=False)
+        finally:
+            self._files.disk.close(restored)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -250,6 +278,23 @@ class BlobFiles:
             with self._abandoning(path):
                 self.disk.sync_directory(self.root)
             self._known_directories.add(path)
+
+    def put_in_place(self, new_id: int, blob_id: int) -> tuple[int, int]:
+        """Give a finished file the name of a blob whose own bytes are lost, durably.
+
+        Return (inode, change time in ns). Whoever has the old file open goes on reading that.
+        """
+        target = self.path(blob_id)
+        try:
+            self._known_directories.discard(target.parent)
+            self.ensure_directory(target.parent)
+            self.disk.rename(self.path(new_id), target)
+            self.sync_directory(target.parent)
+            facts = target.stat()
+        except OSError as error:
+            raise disk_error(error) from error
+        self.forget_verified(blob_id)
+        return facts.st_ino, facts.st_ctime_ns
 
     def sync_directory(self, path: Path) -> None:
         """Sync the names in a blob directory."""

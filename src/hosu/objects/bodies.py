@@ -33,12 +33,14 @@ WHOLE_BYTES = GIB
 class BodyWriter:
     """A body on its way in: kept in memory while it is small, in a blob file from then on, MD5 taken as it goes by.
 
-    Either `finish` it or `abort` it; as a context it aborts what was not finished.
+    Either `finish` it or `abort` it; as a context it aborts what was not finished. `hashes_beside` takes a thread for
+    the MD5 of large pieces, which those who write many bodies at once are better without.
     """
 
-    def __init__(self, store: ObjectStore, encryption: Encryption | None = None) -> None:
+    def __init__(self, store: ObjectStore, encryption: Encryption | None = None, *, hashes_beside: bool = True) -> None:
         self._store = store
         self._encryption = encryption
+        self._hashes_beside = hashes_beside
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._buffer = bytearray()
         self._blob: BlobWriter | None = None
@@ -88,7 +90,7 @@ class BodyWriter:
     def _spill(self, view: memoryview) -> None:
         if self._blob is None:
             self._blob = self._store.new_blob(self._encryption)
-        if len(view) < PARALLEL_BYTES_MIN:
+        if len(view) < PARALLEL_BYTES_MIN or not self._hashes_beside:
             self._md5.update(view)
             self._blob.write(view)
             return
@@ -126,22 +128,26 @@ class StoredBody:
 
     Small bodies are held in memory, a file by its descriptor. The files of an object that was uploaded in parts are
     opened as they are read: once the sweep has taken them, `PreconditionFailedError` says that the version is gone.
+    With `anew` every byte is hashed again first, as what is protected has to be.
     """
 
-    def __init__(self, store: ObjectStore, key: str, blob: BlobRow | None, customer_key: bytes = b"") -> None:
+    def __init__(
+        self, store: ObjectStore, key: str, blob: BlobRow | None, customer_key: bytes = b"", *, anew: bool = False
+    ) -> None:
         self.size_bytes = 0 if blob is None else blob.size_bytes
         self._store = store
         self._key = key
         self._blob = blob
         self._customer_key = customer_key
+        self._anew = anew
         self._inline = b""
         self._held: OpenBlob | None = None
         if blob is None:
             return
         if blob.kind == BlobKind.INLINE:
-            self._inline = store.inline_bytes(blob, customer_key)
+            self._inline = store.sound_inline_bytes(blob, customer_key, anew=anew)
         elif blob.kind == BlobKind.FILE:
-            self._held = store.open_verified(blob, customer_key)
+            self._held = store.open_verified(blob, customer_key, anew=anew)
 
     def __enter__(self) -> Self:
         return self
@@ -196,9 +202,9 @@ class StoredBody:
     def _read_piece(self, piece: Piece, chunk_bytes: int) -> Iterator[bytes]:
         end = piece.start + piece.size_bytes
         if piece.blob.kind == BlobKind.INLINE:
-            yield self._store.inline_bytes(piece.blob, self._customer_key)[piece.start : end]
+            yield self._store.sound_inline_bytes(piece.blob, self._customer_key, anew=self._anew)[piece.start : end]
             return
-        opened = self._store.open_verified(piece.blob, self._customer_key)
+        opened = self._store.open_verified(piece.blob, self._customer_key, anew=self._anew)
         try:
             yield from _read_file(opened, piece.start, end, chunk_bytes)
         finally:
@@ -229,7 +235,7 @@ def open_body(
         with view.snapshot():
             record = find(view, bucket, key, version_id)
             blob = None if record.blob_id is None else blob_row(view, record.blob_id)
-    return record, StoredBody(store, key, blob, customer_key)
+    return record, StoredBody(store, key, blob, customer_key, anew=store.protected.covers(bucket, key))
 
 
 class BodyReader(RangeReader):

@@ -75,7 +75,7 @@ FIND_CURRENT = (
 FIND_CURRENT_BODY = FIND_CURRENT.replace(
     " FROM object",
     ", (SELECT body FROM blob WHERE id = blob_id AND kind = 0 AND is_corrupt = 0 AND sealed IS NULL "
-    "AND verified_ms > ?) FROM object",
+    "AND coding IS NULL AND verified_ms > ?) FROM object",
     1,
 )
 """The same with the bytes of an inline blob that needs no new check: one statement answers a small GET."""

@@ -78,16 +78,20 @@ CREATE TABLE IF NOT EXISTS blob (
   kind INTEGER NOT NULL,           -- 0 inline, 1 file, 2 composed of segments
   is_corrupt INTEGER NOT NULL,
   refs INTEGER NOT NULL,
-  size_bytes INTEGER NOT NULL,     -- before encryption
+  size_bytes INTEGER NOT NULL,     -- before coding and encryption
   hash BLOB,                       -- BLAKE3 of the bytes; NULL for a composed blob
   verified_ms INTEGER NOT NULL,    -- when the bytes last matched the hash …
   inode INTEGER NOT NULL,          -- … in the file with this inode …
   ctime_ns INTEGER NOT NULL,       -- … and this change time
+  coding TEXT,                     -- 'zstd' or 'jxl' of a compressed blob; hash is of the stored bytes then …
+  coded_bytes INTEGER,             -- … of which there are so many before encryption …
+  plain_hash BLOB,                 -- … and this is the BLAKE3 of the bytes they stand for
   sealed BLOB,                     -- how to open an encrypted blob; hash is of the stored bytes then
   content_hash BLOB,               -- keyed hash of an encrypted file's bytes; equal only under the same key
   body BLOB                        -- the bytes of an inline blob
 ) STRICT;
 CREATE INDEX IF NOT EXISTS blob_by_hash ON blob (hash) WHERE kind = 1 AND is_corrupt = 0;
+CREATE INDEX IF NOT EXISTS blob_coded ON blob (coding, size_bytes, coded_bytes) WHERE coding IS NOT NULL;
 CREATE INDEX IF NOT EXISTS blob_by_content_hash ON blob (content_hash) WHERE content_hash IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS segment (
@@ -101,6 +105,12 @@ CREATE TABLE IF NOT EXISTS segment (
   checksum_value TEXT,             -- of the whole part, on its first piece
   PRIMARY KEY (blob_id, start)
 ) WITHOUT ROWID, STRICT;
+
+CREATE TABLE IF NOT EXISTS uncoded (
+  seq INTEGER PRIMARY KEY,         -- order of a version that was put into the class COLD …
+  bucket_id INTEGER NOT NULL,
+  key TEXT NOT NULL                -- … and whose bytes nobody has tried to compress
+) STRICT;
 
 CREATE TABLE IF NOT EXISTS garbage (
   blob_id INTEGER PRIMARY KEY,     -- a file or composed blob that nothing refers to
@@ -169,7 +179,9 @@ CREATE TABLE IF NOT EXISTS event (
   version_id TEXT NOT NULL,
   size_bytes INTEGER NOT NULL,
   etag TEXT NOT NULL,
-  actor TEXT NOT NULL
+  actor TEXT NOT NULL,
+  request_id TEXT NOT NULL,        -- of the request that did it …
+  source_ip TEXT NOT NULL          -- … and where that came from; '' where nobody asked from outside
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS audit_outbox (
@@ -197,6 +209,23 @@ CREATE TABLE IF NOT EXISTS hold (
   until_ms INTEGER NOT NULL        -- … until then; moved on while the reading lasts
 ) WITHOUT ROWID, STRICT;
 
+CREATE TABLE IF NOT EXISTS copy_location (
+  id INTEGER PRIMARY KEY,
+  location TEXT NOT NULL UNIQUE,   -- where second copies are: a folder or an S3 URL
+  marker TEXT NOT NULL,            -- what the file that says whose copies they are must say
+  behind_ms INTEGER NOT NULL       -- since when copies are missing there; 0 while none is
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS copy (
+  location_id INTEGER NOT NULL,
+  hash BLOB NOT NULL,              -- BLAKE3 of the stored bytes: the name of the copy
+  size_bytes INTEGER NOT NULL,
+  verified_ms INTEGER NOT NULL,    -- when the copy was last read and matched
+  unneeded_ms INTEGER NOT NULL,    -- since when nothing protected has these bytes; 0 while something has
+  PRIMARY KEY (location_id, hash)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX IF NOT EXISTS copy_by_hash ON copy (hash);
+
 CREATE TABLE IF NOT EXISTS alert (
   kind TEXT NOT NULL,
   subject TEXT NOT NULL,           -- what it is about: one alert for each
@@ -208,6 +237,37 @@ CREATE TABLE IF NOT EXISTS alert (
   sent_ms INTEGER NOT NULL,        -- when somebody was last told; 0 for never
   resolved_ms INTEGER NOT NULL,    -- 0 while it stands
   PRIMARY KEY (kind, subject)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE IF NOT EXISTS notification (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  target TEXT NOT NULL,            -- who is told: 'webhook:ID', …
+  bucket TEXT NOT NULL,
+  rule TEXT NOT NULL,              -- JSON: of which events
+  since_seq INTEGER NOT NULL,      -- of those after this one …
+  until_seq INTEGER NOT NULL       -- … and before this one; 0 while the rule is in force
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS undelivered (
+  target TEXT NOT NULL,
+  seq INTEGER NOT NULL,            -- of the event
+  is_dead INTEGER NOT NULL,        -- whether it is no longer tried
+  since_ms INTEGER NOT NULL,       -- from when on it has been tried
+  reason TEXT NOT NULL,            -- why it could not be delivered
+  message TEXT NOT NULL,           -- JSON
+  PRIMARY KEY (target, is_dead, seq)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX IF NOT EXISTS undelivered_count ON undelivered (target, is_dead);
+
+CREATE TABLE IF NOT EXISTS alert_told (
+  target TEXT NOT NULL,            -- whom or what was told
+  kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  first_ms INTEGER NOT NULL,       -- of the alert it was told of: another one begins at another time
+  severity TEXT NOT NULL,
+  told_ms INTEGER NOT NULL,
+  is_resolved INTEGER NOT NULL,    -- whether that it is over was told
+  PRIMARY KEY (target, kind, subject)
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE IF NOT EXISTS subscription (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID, STRICT;

@@ -30,6 +30,7 @@ from hosu.objects.blobs import (
     disk_error,
     stage_inline,
 )
+from hosu.objects.coding.blobs import OpenCodedBlob, Pictures, decode_inline
 from hosu.objects.database import check_local_filesystem, check_sqlite_version, connect, create_tables
 from hosu.objects.encryption.blobs import OpenSealedBlob, SealedBlobWriter, stage_inline_sealed
 from hosu.objects.encryption.defaults import DefaultEncryption, check_default_encryption
@@ -38,7 +39,9 @@ from hosu.objects.encryption.lakekeys import hold_lake_key, settle_lake_key
 from hosu.objects.encryption.modes import Encryption
 from hosu.objects.encryption.sealing import unseal_whole
 from hosu.objects.generation import Generation
-from hosu.objects.read import FIND_BLOB, find_with_body
+from hosu.objects.healer import Healer
+from hosu.objects.protected import ProtectedObjects
+from hosu.objects.read import FIND_BLOB, closing_all, find_current, find_with_body
 from hosu.objects.recent import Found, RecentObjects
 from hosu.objects.records import BlobKind, ObjectRecord
 from hosu.objects.schema import FORMAT
@@ -91,6 +94,8 @@ class ObjectStore:
         self._space_checked_ms = 0
         self._has_space = True
         self._verifying = threading.Lock()
+        self.healer: Healer | None = None
+        """Asked for other bytes when those of a blob are wrong; without one such a blob is refused."""
         self._local = threading.local()
         self._views: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread's own goes with the thread
         self._views_lock = threading.Lock()
@@ -112,10 +117,12 @@ class ObjectStore:
         self.generation = Generation(path / "meta" / "generation")
         self._turns.take(self.generation.move, TURN_S_MAX)
         self._recent = RecentObjects(self._turns)
+        effects = Effects(self.files, self.generation, is_audited=is_audited)
+        self.lake_quota = effects.lake_quota
         self.writer = Writer(
             connection,
             self.clock,
-            Effects(self.files, self.generation, is_audited=is_audited),
+            effects,
             self._turns,
             self._recent,
             on_wal=self._checkpoint_due.set,
@@ -128,6 +135,8 @@ class ObjectStore:
             daemon=True,
         )
         self._checkpointer.start()
+        self.protected = ProtectedObjects(self.view, self.generation)
+        self.pictures = Pictures()
         self._defaults = DefaultEncryption(self.view, self.generation, is_on=default_encryption)
         self.keys = KeyService(
             held,
@@ -220,10 +229,13 @@ class ObjectStore:
     def find_small(self, bucket: str, key: str) -> Found:
         """Return a current object's record, and all of its bytes if it is small and was checked lately.
 
-        What was read lately and has not changed since comes from memory.
+        What was read lately and has not changed since comes from memory. What is protected never comes with its bytes:
+        they have to be looked at again.
         """
         if self._is_closed:
             raise UnavailableError(ErrorKind.SHUTTING_DOWN, "the lake is closed")
+        if self.protected.covers(bucket, key):
+            return find_current(self.view(), bucket, key), None
         name = (bucket, key)
         found = self._recent.find(name)
         if found is None:
@@ -291,12 +303,16 @@ class ObjectStore:
     def finish_blob(self, writer: BlobWriter) -> StagedBlob:
         """Make a blob file durable. A twin stored long ago is checked now, so that the commit may refer to it."""
         staged = writer.finish()
+        self.check_twin(staged)
+        return staged
+
+    def check_twin(self, staged: StagedBlob) -> None:
+        """Check a file stored long ago that holds the bytes of a staged one, so that a commit may refer to it."""
         view = self.view()
         twin = find_twin(view, staged)
         if twin is not None and not self.files.is_intact(twin, view.now_ms):
             with contextlib.suppress(CorruptError, UnavailableError):  # the new file stands on its own then
                 self.verify(self.files.open(twin))
-        return staged
 
     def open_file(self, row: BlobRow, customer_key: bytes = b"") -> OpenBlob:
         """Open a file blob for reading; raises `CorruptError` for one that is known not to match its hash.
@@ -305,36 +321,82 @@ class ObjectStore:
         """
         if row.is_corrupt:
             raise CorruptError(ErrorKind.CORRUPT_BLOB, f"blob {row.id} does not match its hash", blob_id=row.id)
+        if row.coding is not None:
+            stored = msgspec.structs.replace(row, size_bytes=row.coded_bytes, coding=None, coded_bytes=None)
+            return OpenCodedBlob(self.files, row, self.open_file(stored, customer_key), self.pictures, self._suspect)
         if row.sealed is None:
             return self.files.open(row)
         data_key = self.keys.data_key(row.sealed, row.id, customer_key)
         return OpenSealedBlob(self.files, row, self.files.open_descriptor(row), data_key, self._suspect)
 
-    def open_verified(self, row: BlobRow, customer_key: bytes = b"") -> OpenBlob:
-        """Open a file blob whose bytes match their hash; those checked long ago are hashed again, which blocks."""
+    def open_verified(self, row: BlobRow, customer_key: bytes = b"", *, anew: bool = False) -> OpenBlob:
+        """Open a file blob whose bytes match their hash; those checked long ago are hashed again, which blocks.
+
+        With `anew` they are hashed whenever they were checked. Wrong ones are restored first, where that can be done.
+        """
+        try:
+            return self._open_verified(row, customer_key, anew=anew)
+        except CorruptError as error:
+            if not self.heal(error):
+                raise
+        return self._open_verified(self._read_again(row), customer_key, anew=False)
+
+    def _open_verified(self, row: BlobRow, customer_key: bytes, *, anew: bool) -> OpenBlob:
         blob = self.open_file(row, customer_key)
-        if blob.is_verified(self.clock.now_ms()):
-            return blob
-        self.verify(blob)
-        return self.open_file(row, customer_key)
+        if anew or not blob.is_verified(self.clock.now_ms()):
+            self.verify(blob, anew=anew)
+            blob = self.open_file(row, customer_key)
+        if isinstance(blob, OpenCodedBlob):
+            with closing_all([blob]):
+                blob.prepare()
+        return blob
 
-    def _suspect(self, row: BlobRow) -> None:
-        """Look at all of a file of which a segment did not open, so that one that has changed is marked."""
-        with contextlib.suppress(CorruptError, UnavailableError), self._verifying:
-            self._verify(self.files.open(row))
+    def _read_again(self, row: BlobRow) -> BlobRow:
+        found = self.view().row(FIND_BLOB, (row.id,))
+        return row if found is None else BlobRow(*found)
 
-    def inline_bytes(self, row: BlobRow, customer_key: bytes = b"") -> bytes:
-        """Return the bytes of an inline blob, hashed again when they were stored long ago.
+    def _suspect(self, row: BlobRow) -> bool:
+        """Look at all of a file of which a segment did not open; say whether it is right now, and worth another try."""
+        try:
+            with self._verifying:
+                self._verify(self.files.open(row))
+        except CorruptError as error:
+            return self.heal(error)
+        except UnavailableError:
+            return False
+        return True
+
+    def heal(self, error: CorruptError) -> bool:
+        """Have the blob that an error names restored; say whether reading again is worth it. Blocks."""
+        blob_id = error.details.get("blob_id")
+        if self.healer is None or not isinstance(blob_id, int) or self.writer.transaction() is not None:
+            return False
+        return self.healer.heal(blob_id)
+
+    def sound_inline_bytes(self, row: BlobRow, customer_key: bytes = b"", *, anew: bool = False) -> bytes:
+        """Do as `inline_bytes`, with bytes that are wrong restored first where that can be done. Blocks."""
+        try:
+            return self.inline_bytes(row, customer_key, anew=anew)
+        except CorruptError as error:
+            if not self.heal(error):
+                raise
+        return self.inline_bytes(self._read_again(row), customer_key)
+
+    def inline_bytes(self, row: BlobRow, customer_key: bytes = b"", *, anew: bool = False) -> bytes:
+        """Return the bytes of an inline blob, hashed again when they were stored long ago, with `anew` always.
 
         Raises `CorruptError` when they have changed; of an encrypted one what `open_file` raises too.
         """
+        if row.coding is not None:
+            stored = msgspec.structs.replace(row, size_bytes=row.coded_bytes, coding=None, coded_bytes=None)
+            return decode_inline(row, self.inline_bytes(stored, customer_key, anew=anew))
         body = row.body
         if body is not None and row.sealed is not None and not row.is_corrupt:
             plain = unseal_whole(row.id, self.keys.data_key(row.sealed, row.id, customer_key), body)
             if len(plain) == row.size_bytes:
                 return plain
         elif body is not None and not row.is_corrupt and len(body) == row.size_bytes:
-            is_fresh = 0 <= self.clock.now_ms() - row.verified_ms < VERIFIED_MS_MAX
+            is_fresh = not anew and 0 <= self.clock.now_ms() - row.verified_ms < VERIFIED_MS_MAX
             if is_fresh or blake3(body).digest() == row.digest:
                 return body
         raise CorruptError(ErrorKind.CORRUPT_BLOB, f"blob {row.id} no longer matches its hash", blob_id=row.id)
@@ -348,32 +410,45 @@ class ObjectStore:
         if staged.id and not self.writer.has_doubtful_log:
             self.files.unlink(staged.id)
 
-    def verify(self, blob: OpenBlob) -> None:
+    def verify(self, blob: OpenBlob, *, anew: bool = False) -> None:
         """Check a file blob against its hash and close it; what does not match is marked and never served.
 
-        One thread at a time does so: of many readers of one blob the first hashes it, and the others find it done.
+        One thread at a time does so: of many readers of one blob the first hashes it, and the others find it done. With
+        `anew` each hashes it, also an encrypted one, so that it is restored before its reader is told anything.
         """
+        if anew and blob.is_verified(self.clock.now_ms()):
+            self._verify(blob, is_noted=False)
+            return
         with self._verifying:
             if blob.is_verified(self.clock.now_ms()):
                 blob.close()
                 return
             self._verify(blob)
 
-    def _verify(self, blob: OpenBlob) -> None:
-        row = blob.row
+    def _verify(self, blob: OpenBlob, *, is_noted: bool = True) -> None:
+        row, opened = blob.row, os.fstat(blob.descriptor).st_ino
         try:
             inode, ctime_ns = blob.verify()
         except CorruptError:
             self.files.forget_verified(row.id)
             with contextlib.suppress(UnavailableError):  # the next read finds out again
-                self.commit(partial(mark_corrupt, blob_id=row.id))
+                self.commit(partial(self._mark_unless_restored, blob_id=row.id, inode=opened))
             raise
         finally:
             blob.close()
+        if not is_noted:
+            return
         now_ms = self.clock.now_ms()
         self.files.note_verified(row, now_ms, inode, ctime_ns)
         with contextlib.suppress(UnavailableError):  # a read must not fail because its disk is full
             self.commit(partial(mark_verified, blob_id=row.id, now_ms=now_ms, inode=inode, ctime_ns=ctime_ns))
+
+    def _mark_unless_restored(self, tx: Tx, *, blob_id: int, inode: int) -> None:
+        """Mark a blob as corrupt, unless its file is another one by now than the one that was read."""
+        with contextlib.suppress(OSError):
+            if self.files.path(blob_id).stat().st_ino != inode:
+                return
+        mark_corrupt(tx, blob_id=blob_id)
 
     # The log
 

@@ -11,10 +11,11 @@ from hosu.kernel.errors import ConflictError, ErrorKind, NotFoundError
 from hosu.objects.audit import Origin, format_time, next_outbox_id, outbox_rows
 from hosu.objects.blobs import FILE_COLUMNS, IDS_PER_DIRECTORY, BlobFiles, BlobRow, StagedBlob
 from hosu.objects.generation import Generation
+from hosu.objects.lake_quota import LakeQuota
 from hosu.objects.records import BlobKind, Bucket
 from hosu.objects.views import View
 
-EVENT_COLUMNS = "seq, at_ms, kind, bucket, key, version_id, size_bytes, etag, actor"
+EVENT_COLUMNS = "seq, at_ms, kind, bucket, key, version_id, size_bytes, etag, actor, request_id, source_ip"
 
 
 class Effects:
@@ -23,6 +24,7 @@ class Effects:
     def __init__(self, files: BlobFiles, generation: Generation, *, is_audited: bool = True) -> None:
         self.files = files
         self.generation = generation
+        self.lake_quota = LakeQuota(generation)
         self.inline_ids = (0, 0)
         self.is_audited = is_audited
 
@@ -44,11 +46,12 @@ class Tx(View):
         """Whether the present verb must leave alone what is below protected prefixes."""
         self._audit: list[bytes] = []
         self._audit_time = ""
-        self._audited_events = self._audited_access = 0
+        self._audited_events = self._audited_access = self._audited_touches = 0
         self._inline_ids = effects.inline_ids
         self._buckets: dict[str, Bucket] = {}
         self._events: list[tuple[Any, ...]] = []
         self._usage: dict[int, list[int]] = {}
+        self._lake_held_bytes: int | None = None
         self._directories: set[Path] = set()
         self._after_commit: list[Callable[[], None]] = []
         self._seq = 0
@@ -77,7 +80,9 @@ class Tx(View):
     ) -> None:
         """Add a mutation to the change feed."""
         self.touches += 1
-        self._events.append((seq, self.now_ms, kind, bucket, key, version_id, size_bytes, etag, actor))
+        origin = self.origin
+        asked = ("", "") if origin is None else (origin.request_id, origin.source_ip)
+        self._events.append((seq, self.now_ms, kind, bucket, key, version_id, size_bytes, etag, actor, *asked))
 
     def count(
         self,
@@ -100,6 +105,17 @@ class Tx(View):
         """Return what counts towards a bucket's quota, the changes of this transaction included."""
         _, object_bytes, _, version_bytes, _, part_bytes = self._usage.get(bucket.id, (0, 0, 0, 0, 0, 0))
         return bucket.usage.held_bytes + object_bytes + version_bytes + part_bytes
+
+    def lake_held_bytes(self) -> int:
+        """Return what counts towards the lake's quota, the changes of this transaction included."""
+        if self._lake_held_bytes is None:
+            self._lake_held_bytes = super().lake_held_bytes()
+        return self._lake_held_bytes + sum(usage[1] + usage[3] + usage[5] for usage in self._usage.values())
+
+    def forget_usage(self, bucket_id: int) -> None:
+        """Leave out what was gathered for a bucket: its record is gone."""
+        self._usage.pop(bucket_id, None)
+        self._lake_held_bytes = None
 
     def reserve_ids(self) -> tuple[int, int]:
         """Reserve one directory's worth of blob ids for this process, for ever."""
@@ -132,9 +148,12 @@ class Tx(View):
         if staged.kind == BlobKind.INLINE:
             blob_id = self.new_inline_id()
             self.run(
-                "INSERT INTO blob VALUES (?, 0, 0, 1, ?, ?, ?, 0, 0, ?, NULL, ?)",
-                (blob_id, staged.size_bytes, staged.digest, self.now_ms, staged.sealed, staged.body),
-            )
+                "INSERT INTO blob VALUES (?, 0, 0, 1, ?, ?, ?, 0, 0, ?, ?, ?, ?, NULL, ?)",
+                (
+                    blob_id, staged.size_bytes, staged.digest, self.now_ms, staged.coding, staged.coded_bytes,
+                    staged.plain_hash, staged.sealed, staged.body,
+                ),
+            )  # fmt: skip
             return blob_id
         twin = find_twin(self, staged)
         if twin is not None and self.effects.files.is_intact(twin, self.now_ms):
@@ -143,10 +162,10 @@ class Tx(View):
             return twin.id
         self.effects.files.check_staged(staged)
         self.run(
-            "INSERT INTO blob VALUES (?, 1, 0, 1, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO blob VALUES (?, 1, 0, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
                 staged.id, staged.size_bytes, staged.digest, self.now_ms, staged.inode, staged.ctime_ns,
-                staged.sealed, staged.content_hash,
+                staged.coding, staged.coded_bytes, staged.plain_hash, staged.sealed, staged.content_hash,
             ),
         )  # fmt: skip
         self._directories.add(self.effects.files.path(staged.id).parent)
@@ -155,7 +174,10 @@ class Tx(View):
     def add_composed(self, size_bytes: int) -> int:
         """Record a blob made of segments, which the caller adds; one reference."""
         blob_id = self.new_inline_id()
-        self.run("INSERT INTO blob VALUES (?, 2, 0, 1, ?, NULL, 0, 0, 0, NULL, NULL, NULL)", (blob_id, size_bytes))
+        self.run(
+            "INSERT INTO blob VALUES (?, 2, 0, 1, ?, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL)",
+            (blob_id, size_bytes),
+        )
         return blob_id
 
     def add_reference(self, blob_id: int | None) -> None:
@@ -183,6 +205,11 @@ class Tx(View):
         self.touches += 1
         self._access_changes += 1
 
+    @property
+    def has_changed_access(self) -> bool:
+        """Whether `change_access` was called: what others remember is not what this transaction would read."""
+        return self._access_changes > 0
+
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Run effect once the transaction is durable."""
         self.touches += 1
@@ -194,7 +221,7 @@ class Tx(View):
         So a rule that acts on many objects in one transaction leaves a line with a reason for each of them.
         """
         spares = self.spares_protected
-        if len(self._events) != self._audited_events or self._access_changes != self._audited_access:
+        if self.touches != self._audited_touches:
             self.end_verb()
         self.begin_verb(origin)
         self.spares_protected = spares
@@ -207,6 +234,7 @@ class Tx(View):
         self.spares_protected = False
         self._audited_events = len(self._events)
         self._audited_access = self._access_changes
+        self._audited_touches = self.touches
 
     def end_verb(self) -> None:
         """Audit a verb that has changed something."""
@@ -230,7 +258,9 @@ class Tx(View):
     def prepare(self) -> None:
         """Write what was gathered, and sync the directories that new blob files are in, before the commit."""
         if self._events:
-            self.connection.executemany(f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", self._events)
+            self.connection.executemany(
+                f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", self._events
+            )
         if self._audit:
             first = next_outbox_id(self)
             self.connection.executemany("INSERT INTO audit_outbox VALUES (?, ?)", enumerate(self._audit, first))
@@ -269,8 +299,8 @@ def find_twin(view: View, staged: StagedBlob) -> BlobRow | None:
     else:
         return None
     row = view.row(
-        f"SELECT {FILE_COLUMNS} FROM blob WHERE {where} AND kind = 1 AND is_corrupt = 0 AND id <> ?",
-        (digest, staged.id),
+        f"SELECT {FILE_COLUMNS} FROM blob WHERE {where} AND kind = 1 AND is_corrupt = 0 AND id <> ? AND coding IS ?",
+        (digest, staged.id, staged.coding),  # bytes that stand for others are not those that stand for themselves
     )
     return None if row is None else BlobRow(*row)
 

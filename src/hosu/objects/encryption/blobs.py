@@ -64,7 +64,7 @@ class OpenSealedBlob(OpenBlob):
         row: BlobRow,
         descriptor: int,
         data_key: bytes,
-        on_corrupt: Callable[[BlobRow], None],
+        on_corrupt: Callable[[BlobRow], bool],
     ) -> None:
         super().__init__(files, row, descriptor)
         self._on_corrupt = on_corrupt
@@ -77,12 +77,14 @@ class OpenSealedBlob(OpenBlob):
         return bytes(plain)
 
     def read_into(self, offset: int, target: memoryview) -> None:
-        """Fill target with the bytes from offset. Raises CorruptError."""
+        """Fill target with the bytes from offset, restored first if that can be done. Raises CorruptError."""
         try:
             self._unsealer.read_into(offset, target)
         except CorruptError:
-            self._on_corrupt(self.row)
-            raise
+            if not self._on_corrupt(self.row):
+                raise
+            self._reopen()
+            self._unsealer.read_into(offset, target)
 
     def read_cached(self, offset: int, target: memoryview) -> bool:
         """Do as `read_into` if no disk is needed for it; False also where the system cannot tell, or bytes are wrong.

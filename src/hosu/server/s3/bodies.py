@@ -55,6 +55,11 @@ class Expectations(msgspec.Struct):
     checksum: ChecksumRequest | None
     encryption: Encryption | None = None
 
+    @property
+    def has_digest(self) -> bool:
+        """Whether the sender says what the body is, in one way or another."""
+        return self.md5 is not None or self.checksum is not None or self.sha256 is not None
+
 
 def read_expectations(call: Call, *, size_bytes_max: int = PUT_BYTES_MAX, has_checksum: bool = True) -> Expectations:
     """Read the headers about a body; refuse what could not be stored before any of it is received.

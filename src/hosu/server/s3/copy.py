@@ -1,4 +1,4 @@
-"""CopyObject and UploadPartCopy: no byte moves, records refer to the source's blobs."""
+"""CopyObject and UploadPartCopy: records refer to the source's blobs; bytes move where another key or class asks."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from hosu.objects.encryption.modes import Encryption, check_customer_key, encryp
 from hosu.objects.multipart import add_part, add_part_by_reference, check_part_number, get_upload
 from hosu.objects.put import CopyOutcome, CopyRequest, Reencrypted, copy_object, is_same_key
 from hosu.objects.read import blob_row, find
-from hosu.objects.records import Checksum, ChecksumType, ObjectRecord
+from hosu.objects.records import Checksum, ChecksumType, ObjectRecord, is_cold
 from hosu.objects.transaction import Tx
 from hosu.server.http import Headers, Response
 from hosu.server.s3.acl import acl_for_write
@@ -42,6 +42,8 @@ from hosu.server.s3.headers import (
     storage_class_of,
     write_conditions,
 )
+from hosu.server.s3.lifecycle import expiration_headers
+from hosu.server.s3.lock_headers import LOCK_HEADERS, lock_headers
 from hosu.server.s3.missing import hide_missing
 from hosu.server.s3.put import commit_body
 from hosu.server.s3.request_errors import S3RequestError
@@ -55,10 +57,11 @@ class Source:
     """What `x-amz-copy-source` names."""
 
     def __init__(self, call: Call) -> None:
-        text = unquote((call.header(b"x-amz-copy-source") or "").partition("?versionId=")[0])
-        version_id = (call.header(b"x-amz-copy-source") or "").partition("?versionId=")[2]
-        self.bucket, slash, self.key = text.removeprefix("/").partition("/")
+        text, _, version_id = (call.header(b"x-amz-copy-source") or "").partition("?versionId=")
+        self.bucket, slash, self.key = unquote(text).removeprefix("/").partition("/")
         self.version_id = version_id or None
+        self.anew = call.engine.store.protected.covers(self.bucket, self.key)
+        """Whether its bytes are to be hashed again before they are used."""
         check_owner(call, b"x-amz-source-expected-bucket-owner", self.bucket)
         if not slash or not self.bucket or not self.key:
             raise S3RequestError(
@@ -93,7 +96,7 @@ def _directive(call: Call, name: bytes) -> bool:
 
 async def copy(call: Call) -> Response:
     """CopyObject."""
-    refuse_unsupported(call, but=ENCRYPTION_HEADERS | SOURCE_HEADERS)
+    refuse_unsupported(call, but=ENCRYPTION_HEADERS | SOURCE_HEADERS | LOCK_HEADERS)
     take_write_headers(call)
     take_source_headers(call)
     source = Source(call)
@@ -113,7 +116,7 @@ async def copy(call: Call) -> Response:
     tagging = call.header(b"x-amz-tagging")
     if replaces_tags and tagging:
         call.authorize("s3:PutObjectTagging")
-    acl = acl_for_write(call)
+    acl, lock = acl_for_write(call), lock_headers(call)
     for _ in range(SOURCE_CHANGES_MAX):
         record, blob = source.find(call)
         request = CopyRequest(
@@ -125,28 +128,30 @@ async def copy(call: Call) -> Response:
             key=call.key,
             attributes=attributes_of(call) if replaces else None,
             tags=(parse_tagging(tagging) if tagging else {}) if replaces_tags else None,
-            checksum=await _new_checksum(call, record, blob),
+            checksum=await _new_checksum(call, source, record, blob),
             storage_class=storage_class_of(call),
             acl=acl,
+            lock=lock,
             encryption=facts,
             conditions=write_conditions(call),
             actor=call.principal.name,
         )
-        if is_same_key(record.attributes.encryption, facts):
+        is_warmed = blob is not None and blob.coding is not None and not is_cold(request.storage_class)
+        if is_same_key(record.attributes.encryption, facts) and not is_warmed:
             outcome = await call.commit(partial(copy_object, request=request))
         else:
-            outcome = await _copy_anew(call, record, request, encryption)
+            outcome = await _copy_anew(call, source, record, request, encryption)
         if outcome.record is not None:
             return _copied(call, outcome.source, outcome.record)
     raise S3RequestError("SlowDown", "The source kept changing while it was copied: try again")
 
 
 async def _copy_anew(
-    call: Call, source: ObjectRecord, request: CopyRequest, encryption: Encryption | None
+    call: Call, source: Source, record: ObjectRecord, request: CopyRequest, encryption: Encryption | None
 ) -> CopyOutcome:
-    """Write the source's bytes again under another key; where the source has changed meanwhile, they go."""
+    """Write the source's bytes again, for another key or class; where the source has changed meanwhile, they go."""
     store = call.engine.store
-    again = await _reencrypted(call, source, 0, source.size_bytes, encryption)
+    again = await _reencrypted(call, source, record, 0, record.size_bytes, encryption)
     request = msgspec.structs.replace(request, reencrypted=again)
     outcome = await commit_body(call, again.body, partial(copy_object, request=request))
     if outcome.record is None:
@@ -155,13 +160,15 @@ async def _copy_anew(
 
 
 async def _reencrypted(
-    call: Call, source: ObjectRecord, start: int, end: int, encryption: Encryption | None
+    call: Call, source: Source, record: ObjectRecord, start: int, end: int, encryption: Encryption | None
 ) -> Reencrypted:
     """Stage bytes of a source again in a thread; a caller that is cancelled leaves no file behind."""
     made: list[Reencrypted] = []
 
     def work() -> None:
-        made.append(reencrypt(call.engine.store, source, start, end, encryption, customer_key=call.source_key))
+        made.append(
+            reencrypt(call.engine.store, record, start, end, encryption, customer_key=call.source_key, anew=source.anew)
+        )
 
     try:
         await call.engine.run(work)
@@ -172,7 +179,7 @@ async def _reencrypted(
     return made[0]
 
 
-async def _new_checksum(call: Call, record: ObjectRecord, blob: BlobRow | None) -> Checksum | None:
+async def _new_checksum(call: Call, source: Source, record: ObjectRecord, blob: BlobRow | None) -> Checksum | None:
     """Compute the checksum a copy asks for, where the source has another one or a composite one."""
     named = call.header(b"x-amz-checksum-algorithm")
     if named is None:
@@ -180,17 +187,23 @@ async def _new_checksum(call: Call, record: ObjectRecord, blob: BlobRow | None) 
     algorithm = parse_algorithm(named)
     if record.checksum_algorithm == algorithm.value and record.checksum_type == ChecksumType.FULL_OBJECT:
         return None
-    _, value = await hash_range(call, blob, 0, record.size_bytes, algorithm)
+    _, value = await hash_range(call, blob, 0, record.size_bytes, algorithm, anew=source.anew)
     return Checksum(algorithm.value, ChecksumType.FULL_OBJECT, value or "")
 
 
 async def hash_range(
-    call: Call, blob: BlobRow | None, start: int, end: int, algorithm: ChecksumAlgorithm | None
+    call: Call,
+    blob: BlobRow | None,
+    start: int,
+    end: int,
+    algorithm: ChecksumAlgorithm | None,
+    *,
+    anew: bool = False,
 ) -> tuple[str, str | None]:
     """Return (MD5 in hex, checksum in base64 of algorithm) of stored bytes."""
     md5 = hashlib.md5(usedforsecurity=False)
     checksum = None if algorithm is None else new_checksum(algorithm)
-    async for data in read_range(call, blob, start, end, call.source_key):
+    async for data in read_range(call, blob, start, end, call.source_key, anew=anew):
         await call.engine.run(md5.update, data)
         if checksum is not None:
             await call.engine.run(checksum.update, data)
@@ -203,6 +216,7 @@ def _copied(call: Call, source: ObjectRecord, record: ObjectRecord) -> Response:
         inner += element(f"Checksum{record.checksum.algorithm}", record.checksum.value)
         inner += element("ChecksumType", record.checksum.type)
     headers: Headers = [*version_headers(record), *written_headers(record.attributes.encryption)]
+    headers += expiration_headers(call, record)
     if source.version_id != "null":
         headers.append((b"x-amz-copy-source-version-id", source.version_id.encode()))
     return xml_response(call.request.request_id, "CopyObjectResult", inner, *headers)
@@ -221,10 +235,12 @@ async def copy_part(call: Call) -> Response:
     start, end = _source_range(call, record)
     algorithm = None if upload.checksum_algorithm is None else ChecksumAlgorithm(upload.checksum_algorithm)
     is_whole = (start, end) == (0, record.size_bytes) and "-" not in record.etag and algorithm is None
-    etag, checksum = (record.etag, None) if is_whole else await hash_range(call, blob, start, end, algorithm)
+    etag, checksum = record.etag, None
+    if not is_whole:
+        etag, checksum = await hash_range(call, blob, start, end, algorithm, anew=source.anew)
     again = None
     if not is_same_key(record.attributes.encryption, upload.attributes.encryption):
-        again = await _reencrypted(call, record, start, end, encryption)
+        again = await _reencrypted(call, source, record, start, end, encryption)
 
     def add(tx: Tx) -> int:
         now = find(tx, source.bucket, source.key, source.version_id)

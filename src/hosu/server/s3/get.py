@@ -4,9 +4,12 @@ from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from itertools import islice
 
+from hosu.kernel.errors import CorruptError
 from hosu.kernel.limits import PART_NUMBER_MAX
 from hosu.objects.blobs import BlobRow, OpenBlob
 from hosu.objects.bodies import StoredBody
+from hosu.objects.coding import JXL
+from hosu.objects.coding.blobs import PICTURES_BYTES_MAX, OpenCodedBlob
 from hosu.objects.encryption.blobs import OpenSealedBlob
 from hosu.objects.read import (
     Piece,
@@ -34,7 +37,8 @@ from hosu.server.s3.request_errors import S3RequestError
 from hosu.server.s3.xml_write import document, element
 
 PIECES_OPEN_MAX = 64
-"""Blob files one response holds open; an object of more parts is streamed, opening one after the other."""
+"""Blob files one response holds open; an object of more parts, or of parts that are large pictures and are decoded
+whole, is streamed, opening one after the other."""
 
 _CONDITIONAL = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
 
@@ -42,7 +46,32 @@ _CONDITIONAL = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b
 def get_object(call: Call) -> Response | Awaitable[Response]:
     """GetObject: at once when the bytes are at hand and verified."""
     take_read_headers(call)
-    return _answer(call, is_head=False)
+    try:
+        answer = _answer(call, is_head=False)
+    except CorruptError as error:
+        return _healed_answer(call, error)
+    return answer if isinstance(answer, Response) else _sound_answer(call, answer)
+
+
+async def _sound_answer(call: Call, answer: Awaitable[Response]) -> Response:
+    try:
+        return await answer
+    except CorruptError as error:
+        return await _healed_answer(call, error)
+
+
+async def _healed_answer(call: Call, error: CorruptError) -> Response:
+    """Answer once what is corrupt has been restored from another copy; raise the error where it cannot be."""
+    store = call.engine.store
+    for _ in range(PIECES_OPEN_MAX + 1):  # each time another part of the object, should several be corrupt
+        if not await call.engine.run(store.heal, error):
+            break
+        try:
+            answer = _answer(call, is_head=False)
+            return answer if isinstance(answer, Response) else await answer
+        except CorruptError as another:
+            error = another
+    raise error
 
 
 def head_object(call: Call) -> Response | Awaitable[Response]:
@@ -92,7 +121,8 @@ def _answer(call: Call, *, is_head: bool) -> Response | Awaitable[Response]:
     if is_head:
         return Response(status, lines=lines, length=end - start)
     if blob is not None and blob.kind == BlobKind.INLINE:
-        body = call.engine.store.inline_bytes(blob, call.customer_key)
+        store = call.engine.store
+        body = store.inline_bytes(blob, call.customer_key, anew=store.protected.covers(call.bucket, call.key))
     if body is not None:
         return Response(status, body=body if end - start == len(body) else body[start:end], lines=lines)
     if blob is None or start == end:
@@ -141,49 +171,61 @@ def _no_such_part() -> S3RequestError:
 def _file_answer(call: Call, response: Response, blob: BlobRow, start: int, end: int) -> Response | Awaitable[Response]:
     """Answer from blob files: at once when all are verified, else once a thread has hashed them."""
     store = call.engine.store
+    anew = store.protected.covers(call.bucket, call.key)
+    if blob.kind == BlobKind.FILE and blob.coding is not None:
+        return _verified_answer(call, response, [Piece(blob, start, end - start)], None, anew=anew)
     if blob.kind == BlobKind.FILE:
         opened = store.open_file(blob, call.customer_key)
-        if not opened.is_verified(store.clock.now_ms()):
-            return _verified_answer(call, response, [Piece(blob, start, end - start)], opened)
+        if anew or not opened.is_verified(store.clock.now_ms()):
+            return _verified_answer(call, response, [Piece(blob, start, end - start)], opened, anew=anew)
         response.body = FileBody([_segment(opened, start, end - start)], opened.close)
         return response
     view = store.view()
     with view.snapshot():
         found = list(islice(pieces(view, blob, start, end), PIECES_OPEN_MAX + 1))
-    if len(found) > PIECES_OPEN_MAX:
-        response.body = StreamBody(_stream(call, blob, start, end, call.customer_key), end - start)
+    pictures_bytes = sum(piece.blob.size_bytes for piece in found if piece.blob.coding == JXL)
+    if len(found) > PIECES_OPEN_MAX or pictures_bytes > PICTURES_BYTES_MAX:
+        response.body = StreamBody(_stream(call, blob, start, end, call.customer_key, anew=anew), end - start)
         return response
-    return _verified_answer(call, response, found, None)
+    return _verified_answer(call, response, found, None, anew=anew)
 
 
-async def _verified_answer(call: Call, response: Response, found: list[Piece], stale: OpenBlob | None) -> Response:
-    """Open every piece, hashing those whose last check is too old before the first byte leaves."""
+async def _verified_answer(
+    call: Call, response: Response, found: list[Piece], stale: OpenBlob | None, *, anew: bool
+) -> Response:
+    """Open every piece, hashing those whose last check is too old before the first byte leaves, with `anew` all."""
     if stale is not None:
-        await call.engine.run(call.engine.store.verify, stale)
+        await call.engine.run(partial(call.engine.store.verify, stale, anew=anew))
     store = call.engine.store
     opened: list[OpenBlob] = []
     segments: list[Segment] = []
     with closing_all(opened):
         for piece in found:
             if piece.blob.kind == BlobKind.INLINE:
-                data = store.inline_bytes(piece.blob, call.customer_key)
+                data = store.inline_bytes(piece.blob, call.customer_key, anew=anew)
                 segments.append(BytesSegment(data[piece.start : piece.start + piece.size_bytes]))
                 continue
             # The thread hands the descriptor over itself: a cancelled caller would not take it.
-            await call.engine.run(_open_into, opened, store, piece.blob, call.customer_key)
+            await call.engine.run(_open_into, opened, store, piece.blob, call.customer_key, anew and stale is None)
             segments.append(_segment(opened[-1], piece.start, piece.size_bytes))
     response.body = FileBody(segments, partial(_close_all, opened))
     return response
 
 
 def _segment(opened: OpenBlob, start: int, size_bytes: int) -> Segment:
-    if isinstance(opened, OpenSealedBlob):
+    if isinstance(opened, OpenSealedBlob | OpenCodedBlob):
         return ReaderSegment(opened.read_into, opened.read_cached, start, size_bytes)
     return FdSegment(opened.descriptor, start, size_bytes)
 
 
-def _open_into(opened: list[OpenBlob], store: ObjectStore, row: BlobRow, customer_key: bytes) -> None:
-    opened.append(store.open_verified(row, customer_key))
+def _open_into(
+    opened: list[OpenBlob],
+    store: ObjectStore,
+    row: BlobRow,
+    customer_key: bytes,
+    anew: bool,  # noqa: FBT001 - executors hand on what has no name
+) -> None:
+    opened.append(store.open_verified(row, customer_key, anew=anew))
 
 
 def _close_all(blobs: list[OpenBlob]) -> None:
@@ -191,12 +233,14 @@ def _close_all(blobs: list[OpenBlob]) -> None:
         blob.close()
 
 
-async def _stream(call: Call, blob: BlobRow, start: int, end: int, customer_key: bytes) -> AsyncIterator[bytes]:
+async def _stream(
+    call: Call, blob: BlobRow, start: int, end: int, customer_key: bytes, *, anew: bool
+) -> AsyncIterator[bytes]:
     """Yield bytes start to end of a stored body; threads look up, check and read."""
     run = call.engine.run
     held: list[StoredBody] = []
     try:
-        await run(lambda: held.append(StoredBody(call.engine.store, call.key, blob, customer_key)))
+        await run(lambda: held.append(StoredBody(call.engine.store, call.key, blob, customer_key, anew=anew)))
         chunks = held[0].chunks(start, end)
         while data := await run(next, chunks, b""):
             yield data
@@ -206,11 +250,11 @@ async def _stream(call: Call, blob: BlobRow, start: int, end: int, customer_key:
 
 
 async def read_range(
-    call: Call, blob: BlobRow | None, start: int, end: int, customer_key: bytes = b""
+    call: Call, blob: BlobRow | None, start: int, end: int, customer_key: bytes = b"", *, anew: bool = False
 ) -> AsyncIterator[bytes]:
     """Yield verified bytes start to end of a stored body, for those who hash it again."""
     if blob is not None and start < end:
-        async for data in _stream(call, blob, start, end, customer_key):
+        async for data in _stream(call, blob, start, end, customer_key, anew=anew):
             yield data
 
 

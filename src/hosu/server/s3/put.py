@@ -9,6 +9,7 @@ from hosu.objects.blobs import StagedBlob
 from hosu.objects.put import PutRequest, check_put, put_object
 from hosu.objects.quota import check_object_fits
 from hosu.objects.records import Attributes, ObjectRecord
+from hosu.objects.retention import check_lock
 from hosu.objects.store import ENCRYPTED
 from hosu.objects.transaction import Tx
 from hosu.server.http import Headers, Response
@@ -22,20 +23,30 @@ from hosu.server.s3.headers import (
     storage_class_of,
     write_conditions,
 )
+from hosu.server.s3.lifecycle import expiration_headers
+from hosu.server.s3.lock_headers import LOCK_HEADERS
+from hosu.server.s3.request_errors import S3RequestError
 
 T = TypeVar("T")
 
 
 def put(call: Call) -> Awaitable[Response]:
     """PutObject."""
-    refuse_unsupported(call, but=ENCRYPTION_HEADERS)
+    refuse_unsupported(call, but=ENCRYPTION_HEADERS | LOCK_HEADERS)
     take_write_headers(call)
-    plan = plan_put(call, attributes_of(call))
+    attributes = attributes_of(call)
+    plan = plan_put(call, attributes)
     expected = read_expectations(call)
+    if attributes.lock is not None and not expected.has_digest:
+        raise S3RequestError(
+            "InvalidRequest",
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock "
+            "parameters",
+        )
     expected.encryption = call.write_encryption()
     small = take_small(call, expected)
     if small is None:
-        refuse_early(call, expected)
+        refuse_early(call, expected, attributes)
 
     async def finish() -> Response:
         received = small if small is not None else await receive(call, expected)
@@ -45,16 +56,17 @@ def put(call: Call) -> Awaitable[Response]:
     return finish()
 
 
-def refuse_early(call: Call, expected: Expectations) -> None:
-    """Tell of a missing bucket or key, or of a quota that the body would pass, before the body is read.
+def refuse_early(call: Call, expected: Expectations, attributes: Attributes) -> None:
+    """Tell before the body is read of a missing bucket or key, a lock that cannot be, or a quota that it would pass.
 
     The transaction checks again: others may write meanwhile, and not every client says the size of its body.
     """
     view, size_bytes = call.engine.store.view(), expected.size_bytes
     call.engine.store.keys.facts_of(expected.encryption)
     bucket = view.bucket(call.bucket)
-    if bucket.quota_bytes and size_bytes is not None:
-        check_object_fits(view, bucket, call.key, size_bytes)
+    check_lock(attributes, bucket, view.now_ms)
+    if size_bytes is not None:
+        check_object_fits(view, bucket, call.key, size_bytes, call.engine.store.lake_quota)
 
 
 Plan = Callable[[Received], PutRequest]
@@ -112,4 +124,5 @@ def put_headers(call: Call, record: ObjectRecord) -> Headers:
         *(written_headers(record.attributes.encryption) if ENCRYPTED in record.attributes_json else ()),
         *checksum_headers(record),
         *version_headers(record),
+        *expiration_headers(call, record),
     ]
