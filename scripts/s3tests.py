@@ -68,7 +68,18 @@ KMS_KEYS = ("testkey-1", "testkey-2")
 
 TEST_SECONDS_MAX = 90
 LIFECYCLE_DAY_SECONDS = 3
+LIFECYCLE_SETTINGS = {"HOSU_DAY_SECONDS": str(LIFECYCLE_DAY_SECONDS), "HOSU_STORAGE_CLASSES": "GLACIER"}
+STORAGE_CLASSES = "COLD, GLACIER"
+"""The suite moves objects through two classes; in hosu one is another name of the other."""
+
+LIFECYCLE_GROUP = "lifecycle"
+OF_REAL_DAYS = ("_expiration_header_", "[NOTSET]")
+"""In the names of those lifecycle tests that reckon with real days, and of one that is there without classes alone."""
+
 WORKERS = 2
+LIFECYCLE_WORKERS = 6
+"""These tests mostly wait."""
+
 ALONE = {"test_list_buckets_paginated"}
 """Tests that count all buckets of the server: they run first, before any other test leaves one."""
 
@@ -110,11 +121,11 @@ def main(arguments: list[str] | None = None) -> int:
         endpoint = Endpoint(options.endpoint, root.access_key, root.secret_key)
         outcomes = run_suite(options.suite, python, endpoint, users, cases)
     else:
-        with tempfile.TemporaryDirectory(prefix="s3tests-") as folder:
-            settings = SERVER_SETTINGS | {"HOSU_LAKE_KEY": b64encode(os.urandom(32)).decode()}
-            users = make_users(Path(folder) / "lake", settings)
-            with ServerProcess(Path(folder) / "lake", WORK_PATH / "server.log", settings) as server:
-                outcomes = run_suite(options.suite, python, server.endpoint, users, cases)
+        outcomes = {}
+        for more, members in ((LIFECYCLE_SETTINGS, True), ({}, False)):
+            chosen = [case for case in cases if waits_for_rules(case) is members]
+            if chosen:
+                outcomes |= serve_and_run(options.suite, python, more, chosen)
     results = {case.test: outcomes.get(case.test, ["missing", "was not collected"])[0] for case in cases}
     say(table_of(cases, results))
     if options.names or options.groups or options.reasons:
@@ -122,6 +133,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.names or options.groups:
         return int(any(result != "pass" for result in results.values()))
     return compare_and_write(cases, results, accept=options.accept)
+
+
+def waits_for_rules(case: Case) -> bool:
+    """Whether a test wants days that pass quickly, and more than one storage class."""
+    return case.group == LIFECYCLE_GROUP and not any(part in case.test for part in OF_REAL_DAYS)
+
+
+def serve_and_run(suite: Path, python: Path, more: Mapping[str, str], cases: list[Case]) -> dict[str, list[str]]:
+    """Run cases against a server of their own on a new lake; return test -> [result, reason]."""
+    with tempfile.TemporaryDirectory(prefix="s3tests-") as folder:
+        settings = SERVER_SETTINGS | {"HOSU_LAKE_KEY": b64encode(os.urandom(32)).decode()} | more
+        users = make_users(Path(folder) / "lake", settings)
+        for name in more:
+            os.environ.pop(name)
+        with ServerProcess(Path(folder) / "lake", WORK_PATH / "server.log", settings) as server:
+            return run_suite(suite, python, server.endpoint, users, cases)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -189,9 +216,13 @@ def run_suite(
     """Run the cases and return test -> [result, reason]; those in ALONE before all others."""
     outcomes: dict[str, list[str]] = {}
     alone = [case for case in cases if case.test.split("::")[-1] in ALONE]
-    for members, workers in ((alone, 1), ([case for case in cases if case not in alone], WORKERS)):
+    waiting = [case for case in cases if waits_for_rules(case)]
+    rest = [case for case in cases if case not in alone and case not in waiting]
+    for members, workers in ((alone, 1), (waiting, LIFECYCLE_WORKERS), (rest, WORKERS)):
         if members:
-            outcomes |= run_cases(suite, python, configuration(endpoint, users), members, workers)
+            # Further classes would make other tests of the encryption groups than those that are listed.
+            classes = STORAGE_CLASSES if members is waiting else ""
+            outcomes |= run_cases(suite, python, configuration(endpoint, users, classes), members, workers)
     return outcomes
 
 
@@ -226,7 +257,7 @@ def run_cases(suite: Path, python: Path, settings: str, cases: list[Case], worke
     return outcomes
 
 
-def configuration(endpoint: Endpoint, users: Mapping[str, User]) -> str:
+def configuration(endpoint: Endpoint, users: Mapping[str, User], storage_classes: str = "") -> str:
     """Return the suite's settings; owner ids and names are the ones the server itself reports."""
     host, port = endpoint.host.split(":")
     parser = configparser.RawConfigParser()
@@ -243,6 +274,8 @@ def configuration(endpoint: Endpoint, users: Mapping[str, User]) -> str:
     first, second = KMS_KEYS
     parser["s3 main"].update({"api_name": "", "lc_debug_interval": str(LIFECYCLE_DAY_SECONDS)})
     parser["s3 main"].update({"kms_keyid": first, "kms_keyid2": second})
+    if storage_classes:
+        parser["s3 main"]["storage_classes"] = storage_classes
     parser["s3 tenant"].update({"tenant": "testx"})
     text = io.StringIO()
     parser.write(text)
