@@ -80,7 +80,7 @@ def _fields(line: "AuditLine") -> dict[str, object]:
 def _text(line: "AuditLine") -> str:
     where = "/".join(part for part in (line.bucket, line.key) if part)
     verdict = "" if line.decision == "allowed" else f"{line.decision.upper()} "
-    parts = (line.time, line.principal, f"{verdict}{line.operation}", where, line.source_ip)
+    parts = (line.time, line.principal, f"{verdict}{line.operation}", where, line.source_ip, line.reason)
     return "  ".join(part for part in parts if part)
 
 

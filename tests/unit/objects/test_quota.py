@@ -53,7 +53,13 @@ def test_a_bucket_takes_what_fits_to_the_last_byte_and_nothing_more(store: Objec
     with refused() as refusal:
         put("c", b"x")
     assert refusal.value.kind is ErrorKind.QUOTA_EXCEEDED
-    assert refusal.value.details == {"bucket": BUCKET, "quota_bytes": 100, "held_bytes": 100, "proposed_bytes": 1}
+    assert refusal.value.details == {
+        "scope": "bucket",
+        "bucket": BUCKET,
+        "quota_bytes": 100,
+        "held_bytes": 100,
+        "proposed_bytes": 1,
+    }
     put("empty", b"")
     assert held(store) == 100
     assert find_faults(store) == []

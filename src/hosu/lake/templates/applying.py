@@ -2,11 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from functools import partial
-from typing import NamedTuple
-
-import msgspec
 
 from hosu.identity.names import new_secret
 from hosu.identity.policies import attach, get_policy, put_policy
@@ -15,6 +11,8 @@ from hosu.identity.users import get_user, put_user
 from hosu.identity.vault import Vault
 from hosu.kernel.errors import NotFoundError
 from hosu.lake.templates.loading import Template, UserTemplate
+from hosu.lake.templates.rules import plan_rules, plan_versioning
+from hosu.lake.templates.steps import Outcome, Planned, State, Step
 from hosu.objects.aliases import list_aliases, set_alias
 from hosu.objects.blobs import stage_inline
 from hosu.objects.buckets import create_bucket
@@ -27,50 +25,21 @@ PLACEHOLDER = ".keep"
 EMPTY_ETAG = hashlib.md5(usedforsecurity=False).hexdigest()
 
 
-class State(StrEnum):
-    """What became of a step, or in a dry run would become of it."""
-
-    MADE = "made"
-    KEPT = "kept"
-    """It is there already, as the template has it or changed since: it was left alone."""
-
-    SKIPPED = "skipped"
-    """It cannot be made here, for the reason given."""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One thing of a template. `kind` is bucket, folder, alias, policy or user."""
-
-    kind: str
-    name: str
-    state: State
-    reason: str = ""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What was done, and the users that were made with their secrets: the only time that they are shown."""
-
-    steps: tuple[Step, ...]
-    keys: tuple[NewKey, ...] = ()
-
-
-class _Planned(NamedTuple):
-    step: Step
-    make: Callable[[Tx], NewKey | None]
-
-
-def plan_template(view: View | None, template: Template) -> Outcome:
+def plan_template(view: View | None, template: Template, *, backup: str = "") -> Outcome:
     """Return what `apply_template` would do to a lake, or with None to a new one; nothing is changed."""
-    return Outcome(tuple(planned.step for planned in _plan(view, template, None, "")))
+    return Outcome(tuple(planned.step for planned in _plan(view, template, None, backup, "")))
 
 
-def apply_template(tx: Tx, vault: Vault, template: Template, *, actor: str = "") -> Outcome:
+def apply_template(tx: Tx, vault: Vault, template: Template, *, backup: str = "", actor: str = "") -> Outcome:
     """Make what is missing of a template; what is there stays as it is. A second run makes nothing.
+
+    `backup` is where second copies of what it protects go; it has been checked by who calls, and is given to what is
+    protected already without one.
 
     Raises the errors of the verbs it uses, and then nothing is made.
     """
     steps, keys = [], []
-    for planned in _plan(tx, template, vault, actor):
+    for planned in _plan(tx, template, vault, backup, actor):
         steps.append(planned.step)
         made = planned.make(tx) if planned.step.state is State.MADE else None
         if made is not None:
@@ -78,30 +47,34 @@ def apply_template(tx: Tx, vault: Vault, template: Template, *, actor: str = "")
     return Outcome(tuple(steps), tuple(keys))
 
 
-def _plan(view: View | None, template: Template, vault: Vault | None, actor: str) -> Iterator[_Planned]:
+def _plan(view: View | None, template: Template, vault: Vault | None, backup: str, actor: str) -> Iterator[Planned]:
     """Yield each step with what makes it; whoever makes a step does so before the next is looked at."""
     for bucket in template.buckets:
-        yield _Planned(
-            _step("bucket", bucket.name, _bucket(view, bucket.name) is not None),
+        before = _bucket(view, bucket.name)
+        yield Planned(
+            _step("bucket", bucket.name, before is not None),
             partial(_make_bucket, name=bucket.name, actor=actor),
         )
+        if bucket.versioning:
+            yield plan_versioning(view, before, bucket, actor)
         for folder in bucket.folders:
             found = _bucket(view, bucket.name)
             is_used = view is not None and found is not None and _is_used(view, found, folder)
-            yield _Planned(
+            yield Planned(
                 _step("folder", f"{bucket.name}/{folder}", is_used),
                 partial(_make_folder, bucket=bucket.name, folder=folder, actor=actor),
             )
         for prefix, target in bucket.aliases.items():
-            yield _Planned(
+            yield Planned(
                 _alias_step(view, bucket.name, prefix, target),
                 partial(_make_alias, bucket=bucket.name, prefix=prefix, target=target, actor=actor),
             )
     for name, text in template.policies.items():
-        yield _Planned(_policy_step(view, name, text), partial(_make_policy, name=name, text=text))
+        yield Planned(_policy_step(view, name, text), partial(_make_policy, name=name, text=text))
     for user in template.users:
         is_there = view is not None and _is_found(partial(get_user, view, user.name))
-        yield _Planned(_step("user", user.name, is_there), partial(_make_user, vault=vault, user=user))
+        yield Planned(_step("user", user.name, is_there), partial(_make_user, vault=vault, user=user))
+    yield from plan_rules(view, template, backup, actor)
 
 
 def _step(kind: str, name: str, is_there: bool) -> Step:  # noqa: FBT001 - one use

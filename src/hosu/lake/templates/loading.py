@@ -11,7 +11,10 @@ import msgspec
 
 from hosu.identity.policy import BUILTIN_POLICIES, PolicyKind, parse_policy
 from hosu.kernel.errors import ErrorKind, HosuError, InvalidInputError, NotFoundError
+from hosu.lake.templates.rules import LifecycleTemplate, ProtectionTemplate, check_rules
 from hosu.objects.names import check_bucket_name, check_key
+from hosu.rules.capacity import CapacityRule
+from hosu.rules.merit import MeritRule
 
 FOLDER = Path(__file__).parent
 FILE_NAME = "template.toml"
@@ -24,6 +27,11 @@ class BucketTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folders: tuple[str, ...] = ()
     aliases: dict[str, str] = {}
     """Prefixes that read as other prefixes."""
+
+    versioning: bool = False
+    """Whether the bucket keeps versions from its making on."""
+
+    lifecycle: tuple[LifecycleTemplate, ...] = ()
 
 
 class UserTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +47,9 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     summary: str
     buckets: tuple[BucketTemplate, ...] = ()
     users: tuple[UserTemplate, ...] = ()
+    capacity: CapacityRule | None = None
+    merit: tuple[MeritRule, ...] = ()
+    protection: tuple[ProtectionTemplate, ...] = ()
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -51,6 +62,9 @@ class Template(msgspec.Struct, frozen=True):
     """Texts by name."""
 
     users: tuple[UserTemplate, ...]
+    capacity: CapacityRule | None = None
+    merit: tuple[MeritRule, ...] = ()
+    protection: tuple[ProtectionTemplate, ...] = ()
 
 
 def template_names() -> list[str]:
@@ -76,7 +90,10 @@ def load_template(name: str | os.PathLike[str]) -> Template:
         raise InvalidInputError(
             ErrorKind.INVALID_ARGUMENT, f"{folder} is not a template: {error}", path=str(folder)
         ) from error
-    template = Template(folder.resolve().name, document.summary, document.buckets, policies, document.users)
+    template = Template(
+        folder.resolve().name, document.summary, document.buckets, policies, document.users,
+        document.capacity, document.merit, document.protection,
+    )  # fmt: skip
     _Check(template, folder).all()
     return template
 
@@ -109,6 +126,10 @@ class _Check:
             for policy in user.policies:
                 if policy not in template.policies and policy not in BUILTIN_POLICIES:
                     self._refuse(f"user {user.name!r} has the policy {policy!r}: add {policy}.json")
+        try:
+            check_rules(template)
+        except HosuError as error:
+            self._refuse(error.message)
 
     def _policy(self, name: str, text: str) -> None:
         try:
