@@ -12,6 +12,15 @@ from hosu.objects.views import View
 EVENTS_KEPT_MIN = 100_000
 """Newest events that stay although every subscriber has seen them."""
 
+ACCESS_PREFIX = "ObjectAccessed:"
+"""Begins the kinds of events that are no mutations, but reads that somebody asked to be told of."""
+
+BACKUPS = "backup/"
+"""What names of subscriptions begin with that are those of backups."""
+
+BACKUP_EVENTS_MAX = 2_000_000
+"""Events kept for a backup that nobody takes any more; if it is taken after all, it reads all records instead."""
+
 EVENTS_TRIMMED_PER_CALL = 10_000
 """Bounds how long a trim holds the writer."""
 
@@ -28,6 +37,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     size_bytes: int
     etag: str
     actor: str
+    request_id: str = ""
+    source_ip: str = ""
 
 
 def read_events(view: View, *, after_seq: int = 0, limit: int = 1000) -> list[Event]:
@@ -53,9 +64,17 @@ def unsubscribe(tx: Tx, name: str) -> None:
     tx.run("DELETE FROM subscription WHERE name = ?", (name,))
 
 
+def unsubscribe_below(tx: Tx, prefix: str, *, before_seq: int | None = None) -> None:
+    """End the subscriptions whose names begin with prefix; with before_seq those that have acknowledged less."""
+    where = "" if before_seq is None else " AND seq < ?"
+    values = () if before_seq is None else (before_seq,)
+    tx.run(f"DELETE FROM subscription WHERE substr(name, 1, ?) = ?{where}", (len(prefix), prefix, *values))
+
+
 def trim_events(tx: Tx, *, kept: int = EVENTS_KEPT_MIN) -> int:
     """Remove a bounded number of events that no subscriber needs; return how many went."""
     latest = tx.value("SELECT max(seq) FROM event") or 0
+    unsubscribe_below(tx, BACKUPS, before_seq=latest - BACKUP_EVENTS_MAX)
     needed = tx.value("SELECT min(seq) FROM subscription")
     end = latest - max(kept, 1)
     if needed is not None:

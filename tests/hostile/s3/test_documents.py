@@ -30,6 +30,7 @@ PLACES = [
     Place("PUT", b"/prey", b"versioning", b"VersioningConfiguration"),
     Place("PUT", b"/prey", b"tagging", b"Tagging"),
     Place("PUT", b"/prey", b"cors", b"CORSConfiguration"),
+    Place("PUT", b"/prey", b"notification", b"NotificationConfiguration"),
     Place("PUT", b"/new-bucket", b"", b"CreateBucketConfiguration"),
     Place("PUT", b"/prey/tagged", b"tagging", b"Tagging"),
     Place("POST", b"/prey/completed", b"uploadId=%b", b"CompleteMultipartUpload"),

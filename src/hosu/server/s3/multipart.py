@@ -52,7 +52,9 @@ from hosu.server.s3.headers import (
     strip_etag,
     write_conditions,
 )
+from hosu.server.s3.lifecycle import expiration_headers
 from hosu.server.s3.list import encoder
+from hosu.server.s3.lock_headers import LOCK_HEADERS
 from hosu.server.s3.payload import read_document
 from hosu.server.s3.put import commit_body
 from hosu.server.s3.request_errors import S3RequestError
@@ -68,7 +70,7 @@ PARTS_PER_PAGE_MAX = 1000
 
 async def create(call: Call) -> Response:
     """CreateMultipartUpload."""
-    refuse_unsupported(call, but=ENCRYPTION_HEADERS)
+    refuse_unsupported(call, but=ENCRYPTION_HEADERS | LOCK_HEADERS)
     take_write_headers(call)
     named, requested_type = call.header(b"x-amz-checksum-algorithm"), call.header(b"x-amz-checksum-type")
     algorithm = None if named is None else parse_algorithm(named)
@@ -117,7 +119,8 @@ def put_part(call: Call) -> Awaitable[Response]:
     small = take_small(call, expected, algorithm)
     if small is None and expected.size_bytes is not None:
         view = call.engine.store.view()
-        check_part_fits(view, view.bucket(call.bucket), upload.id, number, expected.size_bytes)
+        lake_quota = call.engine.store.lake_quota
+        check_part_fits(view, view.bucket(call.bucket), upload.id, number, expected.size_bytes, lake_quota)
     return _store_part(call, upload, number, expected, small)
 
 
@@ -194,6 +197,7 @@ async def complete(call: Call) -> Response:
         inner += element(f"Checksum{record.checksum.algorithm}", record.checksum.value)
         inner += element("ChecksumType", record.checksum.type)
     headers = [*version_headers(record), *written_headers(record.attributes.encryption)]
+    headers += expiration_headers(call, record)
     return xml_response(call.request.request_id, "CompleteMultipartUploadResult", inner, *headers)
 
 

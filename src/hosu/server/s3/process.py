@@ -19,6 +19,7 @@ from hosu.server.http import (
     Response,
     TlsContext,
 )
+from hosu.server.s3.accesses import Accesses
 from hosu.server.s3.call import Engine
 from hosu.server.s3.errors import protocol_error
 from hosu.server.s3.observer import Observer
@@ -53,32 +54,36 @@ async def serve_s3(
         trusted_proxies=settings.trusted_proxies,
         takes_keys_over_http=settings.sse_c_over_http,
         observer=observer,
+        settings=settings,
     )
+    accesses = Accesses(engine)
     port = S3Port(engine)
     service = S3Service(engine, settings.domains, is_ready, [make(port) for make in extensions])
     server = HttpServer(
         service.handle,
         limits=dataclasses.replace(HttpLimits(), connections_max=connections_max),
         clock=store.clock,
-        on_access=_on_access(engine.observer, observer is not None, settings.log_level == "DEBUG"),
+        on_access=_on_access(engine.observer, accesses, settings.log_level == "DEBUG"),
         on_protocol_error=_refuse_malformed(engine.observer),
         on_handler_error=log_handler_error,
     )
     engine.observer.watch(server, port.source_ip)
     await server.serve(listener, tls=tls)
     await stop.wait()
+    engine.listeners.close()  # their requests would never end
     await server.stop(STOP_GRACE_S)
+    await accesses.close()
     engine.close()
 
 
-def _on_access(observer: Observer, is_observed: bool, is_logged: bool) -> AccessHook | None:  # noqa: FBT001 - two facts
-    """Return who is told of requests that have ended; whoever looks away costs nothing."""
-    if not is_logged:
-        return observer.answered if is_observed else None
+def _on_access(observer: Observer, accesses: Accesses, is_logged: bool) -> AccessHook:  # noqa: FBT001 - a fact
+    """Return who is told of requests that have ended."""
 
     def tell(request: Request, status: int, body_bytes: int, duration_s: float) -> None:
         observer.answered(request, status, body_bytes, duration_s)
-        log_access(request, status, body_bytes, duration_s)
+        accesses.answered(request, status)
+        if is_logged:
+            log_access(request, status, body_bytes, duration_s)
 
     return tell
 

@@ -16,7 +16,11 @@ from hosu.server.s3 import (
     delete,
     encryption_config,
     get,
+    lifecycle,
+    listen,
     multipart,
+    notification,
+    object_lock,
     ownership,
     policy,
     post,
@@ -63,9 +67,9 @@ def _subresources(method: str, target: str, names: Iterable[str], verb: str, han
 
 
 _UNSET = (*unset.UNSET_BUCKET_CODES, *unset.EMPTY_BUCKET_DOCUMENTS, *unset.UNKNOWN_BUCKET_SUBRESOURCES)
-_UNSET_OBJECT = (*unset.UNSET_OBJECT_CODES, *unset.UNKNOWN_OBJECT_SUBRESOURCES)
 
 OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "service", ("events",), "ListenNotification", listen.listen, "s3:ListenNotification"),
     Operation("GET", "service", (), "ListBuckets", buckets.list_all, "s3:ListAllMyBuckets", is_late=True),
     # Buckets
     Operation("GET", "bucket", ("location",), "GetBucketLocation", buckets.get_location, "s3:GetBucketLocation"),
@@ -97,10 +101,24 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "bucket", ("encryption",), "GetBucketEncryption", encryption_config.get_encryption,
         "s3:GetEncryptionConfiguration",
     ),
+    Operation(
+        "GET", "bucket", ("object-lock",), "GetObjectLockConfiguration", object_lock.get_lock_configuration,
+        "s3:GetBucketObjectLockConfiguration",
+    ),
+    Operation(
+        "GET", "bucket", ("lifecycle",), "GetBucketLifecycleConfiguration", lifecycle.get_lifecycle_configuration,
+        "s3:GetLifecycleConfiguration",
+    ),
     *_subresources("GET", "bucket", unset.UNSET_BUCKET_CODES, "GetBucket", unset.get_unset_bucket),
     *_subresources("GET", "bucket", unset.EMPTY_BUCKET_DOCUMENTS, "GetBucket", unset.get_empty_bucket),
     *_subresources("GET", "bucket", unset.UNKNOWN_BUCKET_SUBRESOURCES, "GetBucket", unset.refuse),
-    Operation("GET", "bucket", ("events",), "ListenNotification", unset.refuse, "s3:ListenBucketNotification"),
+    Operation(
+        "GET", "bucket", ("events",), "ListenBucketNotification", listen.listen, "s3:ListenBucketNotification"
+    ),
+    Operation(
+        "GET", "bucket", ("notification",), "GetBucketNotificationConfiguration", notification.get_notification,
+        "s3:GetBucketNotification",
+    ),
     Operation("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2, "s3:ListBucket"),
     Operation("GET", "bucket", (), "ListObjects", listing.list_objects_v1, "s3:ListBucket"),
     Operation("HEAD", "bucket", (), "HeadBucket", buckets.head, "s3:ListBucket"),
@@ -122,6 +140,18 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "PUT", "bucket", ("encryption",), "PutBucketEncryption", encryption_config.put_encryption,
         "s3:PutEncryptionConfiguration",
+    ),
+    Operation(
+        "PUT", "bucket", ("object-lock",), "PutObjectLockConfiguration", object_lock.put_lock_configuration,
+        "s3:PutBucketObjectLockConfiguration",
+    ),
+    Operation(
+        "PUT", "bucket", ("lifecycle",), "PutBucketLifecycleConfiguration", lifecycle.put_lifecycle,
+        "s3:PutLifecycleConfiguration",
+    ),
+    Operation(
+        "PUT", "bucket", ("notification",), "PutBucketNotificationConfiguration", notification.put_notification,
+        "s3:PutBucketNotification",
     ),
     *_subresources("PUT", "bucket", _UNSET, "PutBucket", unset.refuse),
     Operation("PUT", "bucket", (), "CreateBucket", buckets.create, "s3:CreateBucket", is_late=True),
@@ -147,6 +177,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "DELETE", "bucket", ("encryption",), "DeleteBucketEncryption", encryption_config.delete_encryption,
         "s3:PutEncryptionConfiguration",
     ),
+    Operation(
+        "DELETE", "bucket", ("lifecycle",), "DeleteBucketLifecycle", lifecycle.delete_lifecycle,
+        "s3:PutLifecycleConfiguration",
+    ),
     *_subresources("DELETE", "bucket", unset.UNSET_BUCKET_CODES, "DeleteBucket", unset.delete_unset_bucket),
     *_subresources("DELETE", "bucket", unset.UNKNOWN_BUCKET_SUBRESOURCES, "DeleteBucket", unset.refuse),
     Operation("DELETE", "bucket", (), "DeleteBucket", buckets.delete, "s3:DeleteBucket"),
@@ -163,7 +197,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "object", ("acl",), "GetObjectAcl", acl.get_object_acl, "s3:GetObjectAcl", "s3:GetObjectVersionAcl"
     ),
-    *_subresources("GET", "object", unset.UNSET_OBJECT_CODES, "GetObject", unset.get_unset_object),
+    Operation(
+        "GET", "object", ("retention",), "GetObjectRetention", object_lock.get_retention, "s3:GetObjectRetention"
+    ),
+    Operation(
+        "GET", "object", ("legal-hold",), "GetObjectLegalHold", object_lock.get_legal_hold, "s3:GetObjectLegalHold"
+    ),
     *_subresources("GET", "object", unset.UNKNOWN_OBJECT_SUBRESOURCES, "GetObject", unset.refuse),
     Operation("GET", "object", (), "GetObject", get.get_object, "s3:GetObject", "s3:GetObjectVersion"),
     Operation("HEAD", "object", (), "HeadObject", get.head_object, "s3:GetObject", "s3:GetObjectVersion"),
@@ -179,18 +218,26 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "PUT", "object", ("acl",), "PutObjectAcl", acl.put_object_acl, "s3:PutObjectAcl", "s3:PutObjectVersionAcl"
     ),
-    *_subresources("PUT", "object", _UNSET_OBJECT, "PutObject", unset.refuse),
+    Operation(
+        "PUT", "object", ("retention",), "PutObjectRetention", object_lock.put_retention, "s3:PutObjectRetention",
+        is_late=True,
+    ),
+    Operation(
+        "PUT", "object", ("legal-hold",), "PutObjectLegalHold", object_lock.put_legal_hold, "s3:PutObjectLegalHold",
+        is_late=True,
+    ),
+    *_subresources("PUT", "object", unset.UNKNOWN_OBJECT_SUBRESOURCES, "PutObject", unset.refuse),
     Operation("PUT", "object", (), "CopyObject", copy.copy, "s3:PutObject", header=COPY_SOURCE),
     Operation("PUT", "object", (), "PutObject", put.put, "s3:PutObject"),
     Operation("POST", "object", ("uploads",), "CreateMultipartUpload", multipart.create, "s3:PutObject"),
     Operation("POST", "object", ("uploadId",), "CompleteMultipartUpload", multipart.complete, "s3:PutObject"),
-    *_subresources("POST", "object", _UNSET_OBJECT, "PostObject", unset.refuse),
+    *_subresources("POST", "object", unset.UNKNOWN_OBJECT_SUBRESOURCES, "PostObject", unset.refuse),
     Operation("DELETE", "object", ("uploadId",), "AbortMultipartUpload", multipart.abort, "s3:AbortMultipartUpload"),
     Operation(
         "DELETE", "object", ("tagging",), "DeleteObjectTagging", tagging.delete_object_tagging,
         "s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging",
     ),
-    *_subresources("DELETE", "object", _UNSET_OBJECT, "DeleteObject", unset.refuse),
+    *_subresources("DELETE", "object", unset.UNKNOWN_OBJECT_SUBRESOURCES, "DeleteObject", unset.refuse),
     Operation(
         "DELETE", "object", (), "DeleteObject", delete.delete, "s3:DeleteObject", "s3:DeleteObjectVersion"
     ),

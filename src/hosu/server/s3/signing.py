@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -70,14 +71,18 @@ def signing_key(secret: str, date: bytes, region: str, service: str) -> SigningK
     return key
 
 
-def canonical_query(raw_query: bytes) -> bytes:
-    """Return the query with each name and value decoded, encoded once by S3's rules, and sorted."""
+def canonical_query(raw_query: bytes, *, by_name: bool = False) -> bytes:
+    """Return the query with each name and value decoded, encoded once by S3's rules, and sorted.
+
+    With `by_name` repeated names stay in the order sent, as clients written in Go sign them.
+    """
     pairs = []
     for item in raw_query.split(b"&"):
         if item:
             name, _, value = item.replace(b"+", b" ").partition(b"=")
             pairs.append((_encoded(unquote_to_bytes(name), b""), _encoded(unquote_to_bytes(value), b"")))
-    return b"&".join(name + b"=" + value for name, value in sorted(pairs))
+    pairs.sort(key=itemgetter(0) if by_name else None)
+    return b"&".join(name + b"=" + value for name, value in pairs)
 
 
 def sorted_query(raw_query: bytes) -> bytes:

@@ -209,7 +209,7 @@ def _match(
         if compare_digest(key.sign(message), signature):
             return key
     for other_path in {raw_path, canonical_path(raw_path)}:
-        for other_query in {query, canonical_query(raw_query)}:
+        for other_query in {query, canonical_query(raw_query), canonical_query(raw_query, by_name=True)}:
             other = canonical_request(method.encode(), other_path, other_query, header_block, payload)
             other_message = string_to_sign(other, amz_date, scope.text)
             for key in keys:

@@ -1,0 +1,1 @@
+"""Telling others over the network: webhooks, Kafka, Redis."""
