@@ -1,10 +1,12 @@
 """The status page: whether the lake is fit, what is in it, and how to connect with each client."""
 
+from datetime import UTC, datetime
 from html import escape
 
 import msgspec
 
 from hosu._version import __version__
+from hosu.objects.alerts import Alert, Severity
 from hosu.objects.records import Bucket
 
 STYLE = """
@@ -22,6 +24,8 @@ p.health.ill { border-color: #c92a2a; color: #c92a2a; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: right; padding: .35rem .5rem;
   border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
 th { color: var(--soft); font-weight: 500; }
+table.alerts th, table.alerts td { text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+tr.critical td:first-child { color: #c92a2a; font-weight: 600; } tr.warning td:first-child { color: #b35c00; }
 pre { background: color-mix(in srgb, var(--lake) 8%, transparent); padding: .75rem 1rem; border-radius: .5rem;
   overflow-x: auto; font-size: .875rem; } a { color: var(--lake); } p.note { color: var(--soft); }
 """
@@ -38,6 +42,9 @@ class Status(msgspec.Struct, frozen=True):
     buckets: list[Bucket] | None
     is_secure: bool = False
     """Whether S3 is served over TLS."""
+
+    alerts: list[Alert] | None = None
+    """Those that stand; None for visitors who have not signed in."""
 
 
 def human_bytes(size_bytes: int) -> str:
@@ -60,8 +67,31 @@ def render_status(status: Status) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{STYLE}</style></head><body>"
         f"<h1>hosu <small>호수 {escape(__version__)} · S3 on {escape(status.endpoint)}</small></h1>{health}"
-        f"{_buckets(status.buckets)}{_connect(status.endpoint, is_secure=status.is_secure)}</body></html>"
+        f"{_alerts(status.alerts)}{_buckets(status.buckets)}"
+        f"{_connect(status.endpoint, is_secure=status.is_secure)}</body></html>"
     )
+
+
+def _alerts(alerts: list[Alert] | None) -> str:
+    if alerts is None:
+        return ""
+    if not alerts:
+        return '<h2>Alerts</h2><p class="note">None.</p>'
+    rows = "".join(
+        f'<tr class="{alert.severity}"><td>{escape(alert.severity)}</td><td>{escape(alert.kind)}</td>'
+        f"<td>{escape(alert.subject)}</td><td>{escape(alert.message)}</td><td>{_time(alert.first_ms)}</td>"
+        f"<td>{alert.count:,}</td></tr>"
+        for alert in sorted(alerts, key=lambda alert: (_WORST.index(alert.severity), -alert.last_ms))
+    )
+    head = "<tr><th>Severity</th><th>Kind</th><th>About</th><th>What</th><th>Since</th><th>Noticed</th></tr>"
+    return f'<h2>Alerts</h2><table class="alerts"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+
+
+_WORST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
+
+
+def _time(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _buckets(buckets: list[Bucket] | None) -> str:

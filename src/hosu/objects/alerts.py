@@ -64,3 +64,11 @@ def list_alerts(view: View, *, resolved: bool = False, limit: int = 1_000) -> li
     where = "" if resolved else "WHERE resolved_ms = 0"
     rows = view.rows(f"SELECT {ALERT_COLUMNS} FROM alert {where} ORDER BY last_ms DESC LIMIT ?", (limit,))
     return [msgspec.convert(dict(zip(Alert.__struct_fields__, row, strict=True)), Alert) for row in rows]
+
+
+def count_alerts(view: View) -> list[tuple[str, str, int]]:
+    """Return how many alerts stand, by kind and severity."""
+    rows = view.rows(
+        "SELECT kind, severity, count(*) FROM alert WHERE resolved_ms = 0 GROUP BY kind, severity ORDER BY 1, 2"
+    )
+    return [(row[0], row[1], row[2]) for row in rows]

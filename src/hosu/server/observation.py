@@ -39,7 +39,13 @@ class Observation:
         self._meter = Meter(Path(plan.lake), run=plan.started_ms, process=process)
         self._files = AuditFiles(store, file_bytes_max=settings.audit_file_bytes)
         self._log = AuditLog(store, self._files) if settings.audit else None
-        self.observer = Telemetry(store, self._meter, self._log, all_reads=settings.audit_reads)
+        self.observer = Telemetry(
+            store,
+            self._meter,
+            self._log,
+            all_reads=settings.audit_reads,
+            denied_requests=settings.alert_denied_requests,
+        )
         self._is_ready = is_ready
         self._server_name = f"{plan.s3_host}:{plan.s3_port}"
         self._is_public = settings.metrics_auth == "public"

@@ -12,6 +12,7 @@ import ssl
 from hosu.console.status import Status, render_status
 from hosu.kernel.auth import ANONYMOUS, Authorizer, Context, FixedContext, Keyring, Principal
 from hosu.kernel.errors import AccessDeniedError
+from hosu.objects.alerts import list_alerts
 from hosu.objects.buckets import list_buckets
 from hosu.objects.records import Bucket
 from hosu.objects.store import ObjectStore
@@ -21,6 +22,10 @@ HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::\d+)?\Z")
 STOP_GRACE_S = 5.0
 HEALTH_TIMEOUT_S = 2.0
 BUCKETS_SHOWN_MAX = 1000
+SEES_BUCKETS, SEES_ALERTS = "s3:ListAllMyBuckets", "admin:ServerInfo"
+"""Alerts name objects, access keys and addresses, which are not for everybody who may know the names of buckets."""
+
+ALERTS_SHOWN_MAX = 200
 PAGE_HEADERS: Headers = [
     (b"Content-Type", b"text/html; charset=utf-8"),
     (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
@@ -63,19 +68,26 @@ class StatusPages:
             )
         is_ready = await asyncio.to_thread(self._is_ready)
         endpoint = f"{host_name(request.header(b'host'))}:{self._s3_address[1]}"
-        status = Status(is_ready, endpoint, buckets, self._is_s3_secure)
+        is_told = buckets is not None and self._may(request, SEES_ALERTS)
+        alerts = list_alerts(self._store.view(), limit=ALERTS_SHOWN_MAX) if is_told else None
+        status = Status(is_ready, endpoint, buckets, self._is_s3_secure, alerts)
         body = render_status(status).encode()
         if request.method == "HEAD":
             return Response(200, [*PAGE_HEADERS, (b"Content-Length", b"%d" % len(body))])
         return Response(200, PAGE_HEADERS, body)
 
     def _visible_buckets(self, request: Request) -> list[Bucket] | None:
-        try:
-            principal = self._principal(request.header(b"authorization"))
-            self._authorizer.authorize(principal, "s3:ListAllMyBuckets", "", _context(request))
-        except AccessDeniedError:
+        if not self._may(request, SEES_BUCKETS):
             return None
         return list_buckets(self._store.view(), limit=BUCKETS_SHOWN_MAX)
+
+    def _may(self, request: Request, action: str) -> bool:
+        try:
+            principal = self._principal(request.header(b"authorization"))
+            self._authorizer.authorize(principal, action, "", _context(request))
+        except AccessDeniedError:
+            return False
+        return True
 
     def _principal(self, authorization: bytes | None) -> Principal:
         scheme, _, encoded = (authorization or b"").partition(b" ")

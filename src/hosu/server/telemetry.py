@@ -13,6 +13,7 @@ from hosu.kernel.limits import KEY_BYTES_MAX
 from hosu.kernel.log import get_logger
 from hosu.objects.audit import DENIED, AuditLine, format_time
 from hosu.objects.store import ObjectStore
+from hosu.server.alerts.denials import Denials
 from hosu.server.audit.log import AuditLog
 from hosu.server.audit.reads import ReadSwitches
 from hosu.server.http import HttpServer, Request
@@ -32,6 +33,8 @@ NAME_CHARACTERS_MAX = 128
 FORBIDDEN = 403
 DENIED_CODES = frozenset({"ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed"})
 """Codes beside 403 of requests whose sender could not say, by a signature, who it is."""
+
+UNKNOWN_KEY, UNKNOWN_KEYS = "InvalidAccessKeyId", "unknown keys"
 
 _REJECTIONS = {
     "AccessDenied": "auth",
@@ -55,7 +58,15 @@ _LOG = get_logger("telemetry")
 class Telemetry:
     """Implements `hosu.server.s3.observer.Observer`. Without an audit log, nothing is written down."""
 
-    def __init__(self, store: ObjectStore, meter: Meter, audit: AuditLog | None, *, all_reads: bool = False) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        meter: Meter,
+        audit: AuditLog | None,
+        *,
+        all_reads: bool = False,
+        denied_requests: int = 0,
+    ) -> None:
         self._store = store
         self._meter = meter
         self._audit = audit
@@ -64,6 +75,7 @@ class Telemetry:
         self._server: HttpServer | None = None
         self._source_ip: Callable[[Request], str] = _peer
         self._told = 0, 0
+        self._denials = Denials(denied_requests)
         self._is_due = False
         self._wake = threading.Event()
         self._ending = threading.Event()
@@ -109,9 +121,20 @@ class Telemetry:
         if error.kind in _DISK_KINDS:
             self._add("disk_errors")
         is_denied = status == FORBIDDEN or code in DENIED_CODES
-        if self._audit is not None and is_denied and request.method != "OPTIONS":
-            self._audit.add(self._denied_line(request, code, status, error, key))
+        if is_denied and request.method != "OPTIONS":
+            self._denied(request, code, status, error, key)
         self.publish_soon()
+
+    def _denied(self, request: Request, code: str, status: int, error: HosuError, key: str | None) -> None:
+        line = self._denied_line(request, code, status, error, key)
+        if self._audit is not None:
+            self._audit.add(line)
+        where = "/".join(part for part in (line.bucket, line.key) if part)
+        what = f"{line.operation} {where}".rstrip()
+        access_key = line.access_key
+        if code == UNKNOWN_KEY:  # made up by who asks, who may make up another one each time
+            what, access_key = f"{what} as {access_key!r}", UNKNOWN_KEYS
+        self._denials.count(line.source_ip, access_key, what, self._store.clock.now_ms())
 
     def malformed(self, status: int) -> None:
         """Count something that was no request."""
@@ -222,6 +245,8 @@ class Telemetry:
                 totals["audit_lines"] = totals.get("audit_lines", 0) + written - told_written
                 totals["audit_dropped"] = totals.get("audit_dropped", 0) + dropped - told_dropped
                 self._told = written, dropped
+            for verb in self._denials.take():
+                self._store.commit(verb)
             meter.publish(self.in_flight())
         except Exception as error:  # noqa: BLE001 - whatever it was, the next time tries again
             _LOG.error("metrics cannot be published", error=f"{type(error).__name__}: {error}")

@@ -6,12 +6,14 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from hosu.kernel.auth import RootKeyring, RootOnly
+from hosu.kernel.auth import Authorizer, Context, Principal, RootKeyring, RootOnly
+from hosu.objects.alerts import Severity, raise_alert
 from hosu.objects.buckets import create_bucket
 from hosu.objects.store import ObjectStore
 from hosu.server.pages import host_name, serve_pages
@@ -51,21 +53,29 @@ def s3_port() -> Iterator[FakeS3]:
     fake.close()
 
 
-@pytest.fixture
-def port(s3_port: FakeS3, tmp_path: Path) -> Iterator[int]:
+@contextmanager
+def served_pages(store: ObjectStore, s3_port: FakeS3, authorizer: Authorizer) -> Iterator[int]:
     listener = listen(("127.0.0.1", 0), "pages")
     number: int = listener.getsockname()[1]
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    with ObjectStore(tmp_path / "lake", space_reserve_bytes=0) as store:
-        store.commit(partial(create_bucket, name="pictures"))
-        served = serve_pages(store, RootOnly(), RootKeyring("root", SECRET), s3_port.address, listener, stop)
-        thread = threading.Thread(target=loop.run_until_complete, args=(served,))
-        thread.start()
+    served = serve_pages(store, authorizer, RootKeyring("root", SECRET), s3_port.address, listener, stop)
+    thread = threading.Thread(target=loop.run_until_complete, args=(served,))
+    thread.start()
+    try:
         yield number
+    finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
+
+
+@pytest.fixture
+def port(s3_port: FakeS3, tmp_path: Path) -> Iterator[int]:
+    with ObjectStore(tmp_path / "lake", space_reserve_bytes=0) as store:
+        store.commit(partial(create_bucket, name="pictures"))
+        with served_pages(store, s3_port, RootOnly()) as number:
+            yield number
 
 
 def ask(
@@ -87,6 +97,25 @@ def test_a_stranger_sees_health_and_how_to_connect_but_no_bucket(port: int, s3_p
     assert "● ready" in page
     assert f"127.0.0.1:{s3_port.address[1]}" in page
     assert "pictures" not in page
+
+
+def test_alerts_are_shown_to_root_and_not_to_all_who_may_know_of_the_buckets(tmp_path: Path, s3_port: FakeS3) -> None:
+    class ListsAll:
+        def authorize(self, principal: Principal, action: str, resource: str, context: Context) -> None:
+            if action != "s3:ListAllMyBuckets":
+                RootOnly().authorize(principal, action, resource, context)
+
+    alarm = partial(
+        raise_alert, kind="corrupt-object", subject="b/hidden", severity=Severity.CRITICAL, message="broken"
+    )
+    with ObjectStore(tmp_path / "lake", space_reserve_bytes=0) as store:
+        store.commit(partial(create_bucket, name="pictures"))
+        store.commit(alarm)
+        with served_pages(store, s3_port, ListsAll()) as port:
+            page = ask(port)[1]
+            assert "<td>pictures</td>" in page
+            assert "b/hidden" not in page
+            assert "b/hidden" in ask(port, login=f"root:{SECRET}")[1]
 
 
 def test_root_sees_the_buckets(port: int) -> None:

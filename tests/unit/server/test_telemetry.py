@@ -9,6 +9,7 @@ import pytest
 
 from hosu.kernel.auth import Principal
 from hosu.kernel.errors import AccessDeniedError, ErrorKind, HosuError, NotFoundError, UnavailableError
+from hosu.objects.alerts import list_alerts
 from hosu.objects.audit_files import AuditFiles
 from hosu.objects.audit_query import query
 from hosu.objects.audit_switch import set_reads
@@ -20,7 +21,7 @@ from hosu.server.http.body import EMPTY_BODY
 from hosu.server.metrics.meter import FOLDER, Meter
 from hosu.server.s3.call import Call, Engine
 from hosu.server.s3.conditions import TrustedProxies
-from hosu.server.s3.request_errors import S3RequestError
+from hosu.server.s3.request_errors import S3RequestError, unknown_access_key
 from hosu.server.telemetry import Telemetry
 from hosu.testing.manual_clock import ManualClock
 
@@ -127,6 +128,19 @@ def test_a_denied_request_has_a_line_with_all_that_is_known(store: ObjectStore, 
     assert (line.operation, line.action, line.bucket, line.key) == ("s3:GetObject", "s3:GetObject", "images", "a")
     assert (line.version_id, line.status, line.error, line.statement) == ("v1", 403, "AccessDenied", "p[0] (no-reads)")
     assert b"SECRET" not in b"".join(path.read_bytes() for path in (store.path / "audit").iterdir())
+
+
+def test_whoever_makes_up_another_key_each_time_is_one_source(store: ObjectStore, meter: Meter) -> None:
+    telemetry = Telemetry(store, meter, None, denied_requests=5)
+    for number in range(6):
+        error = unknown_access_key(f"GUESS{number}")
+        request = asked()
+        request.note = None  # who asks is told before what is asked
+        telemetry.refused(request, "InvalidAccessKeyId", 403, error)
+    telemetry.close()
+    (alert,) = list_alerts(store.view())
+    assert (alert.kind, alert.subject) == ("access-errors", "unknown keys from 192.0.2.7")
+    assert alert.message.endswith("as 'GUESS4'")
 
 
 def test_one_key_of_many_that_is_denied_has_a_line_of_its_own(store: ObjectStore, telemetry: Telemetry) -> None:

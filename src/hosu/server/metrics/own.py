@@ -1,6 +1,7 @@
 """hosu's own metrics: `/minio/hosu/metrics`."""
 
 from hosu._version import __version__
+from hosu.server.metrics import rules
 from hosu.server.metrics.families import COUNTER, GAUGE, HISTOGRAM, Spec, Values
 from hosu.server.metrics.meter import TTFB_BOUNDS_S
 from hosu.server.metrics.minio_v2 import total
@@ -28,11 +29,14 @@ SPECS: tuple[Spec, ...] = (
     Spec("hosu_buckets", GAUGE, GROUP, "Buckets"),
     Spec("hosu_build_info", GAUGE, GROUP, "1; the version is a label", ("version",)),
     Spec("hosu_change_feed_seq", GAUGE, GROUP, "Number of the latest event of the change feed"),
+    Spec("hosu_compressed_saved_bytes", GAUGE, GROUP, "Bytes that need not be stored, since they are compressed"),
     Spec("hosu_database_bytes", GAUGE, GROUP, "Size of the database of records"),
     Spec("hosu_database_log_bytes", GAUGE, GROUP, "Size of the database's write-ahead log"),
     Spec("hosu_disk_errors_total", COUNTER, GROUP, "Requests refused for a full or faulty disk or a damaged blob"),
     Spec("hosu_disk_free_bytes", GAUGE, GROUP, "Free space of the disk that holds the blobs"),
     Spec("hosu_disk_size_bytes", GAUGE, GROUP, "Size of the disk that holds the blobs"),
+    Spec("hosu_lake_held_bytes", GAUGE, GROUP, "Bytes that count towards the lake's quota"),
+    Spec("hosu_lake_quota_bytes", GAUGE, GROUP, "The lake's quota, where it has one"),
     Spec("hosu_process_cpu_seconds_total", COUNTER, GROUP, "Processor time of a process", ("process",)),
     Spec("hosu_process_open_files", GAUGE, GROUP, "Files and sockets a process has open", ("process",)),
     Spec("hosu_process_open_files_max", GAUGE, GROUP, "Files and sockets a process may have open"),
@@ -46,6 +50,7 @@ SPECS: tuple[Spec, ...] = (
     Spec("hosu_requests_total", COUNTER, GROUP, "Requests by operation and how they ended", ("operation", "outcome")),
     Spec("hosu_start_time_seconds", GAUGE, GROUP, "When the server started, since 1970"),
     Spec("hosu_sweep_age_seconds", GAUGE, GROUP, "Time since the lake was last swept"),
+    *rules.SPECS,
 )
 
 
@@ -55,6 +60,7 @@ def collect(state: State) -> Values:
     _requests(values, state)
     _buckets(values, state)
     _server(values, state)
+    rules.collect(values, state)
     return values
 
 
@@ -111,11 +117,15 @@ def _server(values: Values, state: State) -> None:
     add("hosu_audit_waiting_changes", state.outbox_rows)
     add("hosu_build_info", 1, __version__)
     add("hosu_change_feed_seq", state.feed_seq)
+    add("hosu_compressed_saved_bytes", state.saved_bytes)
     add("hosu_database_bytes", state.database_bytes)
     add("hosu_database_log_bytes", state.log_bytes)
     add("hosu_disk_errors_total", totals.get("disk_errors", 0))
     add("hosu_disk_free_bytes", state.disk.free_bytes)
     add("hosu_disk_size_bytes", state.disk.total_bytes)
+    add("hosu_lake_held_bytes", sum(bucket.usage.held_bytes for bucket in state.buckets))
+    if state.lake_quota_bytes:
+        add("hosu_lake_quota_bytes", state.lake_quota_bytes)
     add("hosu_process_open_files_max", state.descriptors_max)
     for name in sorted({process.name for process in state.processes}):
         named = [process for process in state.processes if process.name == name]

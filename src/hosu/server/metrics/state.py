@@ -8,10 +8,13 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from hosu.objects.alerts import count_alerts
 from hosu.objects.audit import count_outbox
 from hosu.objects.buckets import list_buckets
+from hosu.objects.health import saved_bytes
 from hosu.objects.records import Bucket
 from hosu.objects.store import ObjectStore
+from hosu.rules.events.undelivered import TargetState, target_states
 from hosu.server.metrics.meter import Meter, Snapshot, sum_up
 from hosu.server.metrics.usage import Distribution, Usage
 
@@ -101,7 +104,17 @@ class State(msgspec.Struct, frozen=True):
     database_bytes: int
     log_bytes: int
     feed_seq: int
+    saved_bytes: int
+    lake_quota_bytes: int
     swept_ms: int
+    alerts: list[tuple[str, str, int]]
+    """How many alerts stand, by kind and severity."""
+
+    targets: list[TargetState]
+    """How the targets of events stand."""
+
+    backups: dict[str, int]
+    """Counters of the lake's backups: `backup_due_ms`, `backup_success_ms`, `backup_written_bytes`; where known."""
 
 
 class Sources:
@@ -137,7 +150,12 @@ class Sources:
                 buckets += page
             outbox_rows = count_outbox(view)
             feed_seq = int(view.value("SELECT max(seq) FROM event") or 0)
+            alerts = count_alerts(view)
+            targets = target_states(view)
+            saved = saved_bytes(view)
+            lake_quota_bytes = store.lake_quota.read(view)
             swept_ms = int(view.value("SELECT value FROM counter WHERE name = 'swept_ms'") or 0)
+            backups = dict(view.rows("SELECT name, value FROM counter WHERE substr(name, 1, 7) = 'backup_'"))
         database = store.path / "meta" / "lake.db"
         supervisor = psutil.Process(os.getppid())
         return State(
@@ -158,7 +176,12 @@ class Sources:
             database_bytes=_size_bytes(database),
             log_bytes=_size_bytes(database.with_name("lake.db-wal")),
             feed_seq=feed_seq,
+            saved_bytes=saved,
+            lake_quota_bytes=lake_quota_bytes,
             swept_ms=swept_ms,
+            alerts=alerts,
+            targets=targets,
+            backups=backups,
         )
 
 
