@@ -1,8 +1,9 @@
 """The sweep: gives back the space of what nothing refers to.
 
 Only the holder of the lake's lock runs it. A blob waits `GRACE_MS` after its last reference went, so that a
-reader who found the record just before still finds the file. A file without a record is the rest of a crash
-or of an upload still under way; it goes when it has not been written to for `ORPHAN_MS`.
+reader who found the record just before still finds the file, and as long as a hold lasts that was there by then. A
+file without a record is the rest of a crash or of an upload still under way; it goes when it has not been written to
+for `ORPHAN_MS`.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ import msgspec
 
 from hosu.objects.blobs import IDS_PER_DIRECTORY
 from hosu.objects.feed import trim_events
+from hosu.objects.healing import IDS_PER_QUERY, referred_to
+from hosu.objects.holds import swept_until
 from hosu.objects.records import BlobKind
 from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
@@ -63,10 +66,14 @@ def sweep(
         report.events += trimmed
     if looks_for_orphans:
         found = orphans(store, orphan_ms)
-        while chunk := list(itertools.islice(found, ORPHANS_PER_TRANSACTION)):
-            for size_bytes in store.commit(partial(_remove_orphans, chunk=chunk)):
-                report.orphans += 1
-                report.bytes += size_bytes
+        while looked_at := list(itertools.islice(found, IDS_PER_QUERY)):
+            # A file whose record is lost while objects refer to it may be all that is left of them: for the doctor.
+            needed = referred_to(store.view(), [blob_id for blob_id, _ in looked_at])
+            unneeded = iter([each for each in looked_at if each[0] not in needed])
+            while chunk := list(itertools.islice(unneeded, ORPHANS_PER_TRANSACTION)):
+                for size_bytes in store.commit(partial(_remove_orphans, chunk=chunk)):
+                    report.orphans += 1
+                    report.bytes += size_bytes
         _remove_empty_directories(store)
     return report
 
@@ -79,7 +86,7 @@ def _collect(tx: Tx, end_ms: int) -> list[tuple[int, int, int]]:
     """Take a bounded number of garbage blobs out of the records; return (id, kind, size) of what was dealt with."""
     rows = tx.rows(
         "SELECT id, kind, size_bytes, refs FROM garbage JOIN blob ON id = blob_id WHERE since_ms <= ? LIMIT ?",
-        (end_ms, BLOBS_PER_TRANSACTION),
+        (swept_until(tx, end_ms), BLOBS_PER_TRANSACTION),
     )
     removed = []
     for blob_id, kind, size_bytes, refs in rows:

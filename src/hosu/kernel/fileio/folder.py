@@ -10,6 +10,7 @@ import secrets
 import stat as modes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final, Self
 
 from hosu.kernel.clock import Clock, SystemClock
@@ -43,7 +44,8 @@ class FolderFileIO(FileIO):
     """Files below a root folder, which must exist.
 
     A key is a path: 'a/b' is file b in folder a, so 'a' and 'a/b' cannot both be files (ConflictError KEY_CONFLICT),
-    and a segment has at most 255 bytes. Symbolic links below the root are neither followed nor listed.
+    and a segment has at most 255 bytes. Symbolic links below the root are neither followed nor listed. With is_private
+    what is made here is for its own user alone, whatever the umask lets others do.
 
     How a put becomes atomic and durable:
       1. the bytes go to a new file in `.hosu-tmp` of the same root, which is synced;
@@ -56,21 +58,25 @@ class FolderFileIO(FileIO):
     comes between its look and its rename. What other programs do to the folder is outside that promise.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, clock: Clock | None = None, is_private: bool = False) -> None:
         self._clock = clock or SystemClock()
         self.root = os.path.realpath(root)
         if not os.path.isdir(self.root):
             raise NotFoundError(
                 ErrorKind.INVALID_SETTING, f"folder {os.fspath(root)!r} does not exist: make it, or mount it"
             )
-        self._tree = FolderTree(self.root)
+        self._is_private = is_private
+        self._tree = FolderTree(self.root, folder_mode=self._mode(0o777))
         self._hidden = f"{self.root}/{RESERVED_FOLDER}"
         self._swept = False
         self._has_links = True
 
     def __reduce__(self) -> tuple[Callable[..., "FolderFileIO"], tuple[object, ...]]:
         # What is remembered of the folder belongs to this process; another one looks for itself.
-        return _reopen, (self.root, self._clock)
+        return partial(_reopen, is_private=self._is_private), (self.root, self._clock)
+
+    def _mode(self, mode: int) -> int:
+        return mode & 0o700 if self._is_private else mode
 
     def _head(self, key: str) -> FileStat:
         self._tree.check(key)
@@ -194,10 +200,10 @@ class FolderFileIO(FileIO):
         # Each holder opens the lock for itself: flock belongs to the open file, so threads exclude one another too.
         path = f"{self._hidden}/lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode(0o666))
         except FileNotFoundError:
             self._make_hidden()
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode(0o666))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             yield
@@ -210,14 +216,14 @@ class FolderFileIO(FileIO):
             self._make_hidden()
             self._sweep()
         try:
-            return _Temporary(self._hidden)
+            return _Temporary(self._hidden, self._mode(0o666))
         except FileNotFoundError:
             self._make_hidden()
-            return _Temporary(self._hidden)
+            return _Temporary(self._hidden, self._mode(0o666))
 
     def _make_hidden(self) -> None:
         with suppress(FileExistsError):
-            os.mkdir(self._hidden)
+            os.mkdir(self._hidden, self._mode(0o777))
 
     def _sweep(self) -> None:
         oldest_ms = self._clock.now_ms() - TEMPORARY_AGE_MS_MAX
@@ -228,17 +234,17 @@ class FolderFileIO(FileIO):
                         os.unlink(entry.path)
 
 
-def _reopen(root: str, clock: Clock) -> FolderFileIO:
-    return FolderFileIO(root, clock=clock)
+def _reopen(root: str, clock: Clock, *, is_private: bool) -> FolderFileIO:
+    return FolderFileIO(root, clock=clock, is_private=is_private)
 
 
 class _Temporary:
     """A new file in the hidden folder, removed on leaving unless it got a name by then."""
 
-    def __init__(self, hidden: str) -> None:
+    def __init__(self, hidden: str, mode: int) -> None:
         self.path = f"{hidden}/{secrets.token_hex(16)}"
         self._descriptor: int | None = os.open(
-            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode
         )
 
     def __enter__(self) -> Self:

@@ -29,8 +29,9 @@ SETTLED_FOLDERS_MAX: Final = 100_000
 class FolderTree:
     """The folders and files below root, an absolute path without symbolic links."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, folder_mode: int = 0o777) -> None:
         self.root = root
+        self._folder_mode = folder_mode
         self._settled: set[tuple[int, int]] = set()
 
     def check(self, key: str) -> None:
@@ -73,7 +74,7 @@ class FolderTree:
             except FileNotFoundError:
                 # Another writer may make it first: whether it is durable is asked below, as of any folder.
                 with suppress(FileExistsError):
-                    os.mkdir(folder)
+                    os.mkdir(folder, self._folder_mode)
                 found = os.lstat(folder)
             if not modes.S_ISDIR(found.st_mode):
                 raise key_conflict(key, f"{folder[len(self.root) + 1 :]!r} is not a folder")

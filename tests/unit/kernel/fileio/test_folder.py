@@ -54,7 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             path = (
                 str(Path(f"/proc/self/fd/{target}").readlink())
                 if isinstance(target, int)
-                else str(rest[0] if rest else target)
+                else str(rest[0] if rest and name != "mkdir" else target)
             )
             made.append(f"{name} {'temporary' if '.hosu-tmp/' in path else path.partition('/root')[2] or '/'}")
             return original(target, *rest)
