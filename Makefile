@@ -2,10 +2,12 @@
 PYTHON ?= python3
 LAKE ?= ./lake
 VENV := .venv
+SCENARIOS := .venv-scenarios
+FOREIGN := tests/scenarios/foreign
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: serve test check bench s3tests format clean
+.PHONY: serve test check bench s3tests scenarios-venv format clean
 
 # Serve ./lake on 127.0.0.1:9000, status page on 127.0.0.1:9001.
 serve: $(VENV)/.serve
@@ -14,6 +16,9 @@ serve: $(VENV)/.serve
 # Run all tests; those that need a program PyPI does not have are skipped with the reason.
 test: $(VENV)/.test
 	$(PY) -m pytest -n 2 --dist worksteal $(TESTS)
+
+# Programs of others that scenarios run, in an environment of their own; needs Maven for what Spark loads.
+scenarios-venv: $(SCENARIOS)/.done
 
 # Lint, format, types and layers.
 check: $(VENV)/.check
@@ -54,5 +59,15 @@ $(VENV)/.bench: $(VENV)/.serve
 	$(PIP) --editable ".[bench]"
 	touch $@
 
+$(SCENARIOS)/.done: $(FOREIGN)/requirements.txt $(FOREIGN)/pom.xml $(FOREIGN)/kafka-pom.xml constraints-scenarios.txt
+	$(PYTHON) -m venv --clear $(SCENARIOS)
+	$(SCENARIOS)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-scenarios.txt \
+		--requirement $(FOREIGN)/requirements.txt
+	mvn --quiet --batch-mode --file $(FOREIGN)/pom.xml dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(SCENARIOS)/jars
+	mvn --quiet --batch-mode --file $(FOREIGN)/kafka-pom.xml dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(SCENARIOS)/kafka
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(SCENARIOS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
