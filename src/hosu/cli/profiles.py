@@ -89,7 +89,7 @@ class Profiles:
         """Add or replace one profile."""
         if not _NAME.match(name):
             raise UsageFault(f"{name!r} cannot name a profile: use letters, digits, '.', '_' and '-'")
-        _check(name, profile)
+        check_profile(name, profile)
         self._write({**self.saved(), name: profile})
 
     def remove(self, name: str) -> None:
@@ -123,7 +123,7 @@ class Profiles:
         if missing:
             raise UsageFault(f"{self.path}: profile {name!r} lacks {', '.join(missing)}: run `hosu profile set {name}`")
         profile = Profile(**table)
-        _check(name, profile)
+        check_profile(name, profile)
         return profile
 
     def _write(self, profiles: Mapping[str, Profile]) -> None:
@@ -137,7 +137,8 @@ class Profiles:
         write_private(self.path, "\n".join(lines).encode())
 
 
-def _check(name: str, profile: Profile) -> None:
+def check_profile(name: str, profile: Profile) -> None:
+    """Refuse a profile that leads nowhere."""
     parts = urlsplit(profile.endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise UsageFault(

@@ -1,0 +1,1 @@
+"""What an import needs of the network and of the S3 protocol."""
