@@ -13,10 +13,15 @@ from hosu._version import __version__
 if TYPE_CHECKING:
     from hosu.lake import Lake
     from hosu.lake import open_lake as open  # noqa: A004 - called as `hosu.open`, like the open of other modules
+    from hosu.lake.backups import restore
 
-__all__ = ["Lake", "__version__", "open"]
+__all__ = ["Lake", "__version__", "open", "restore"]
 
-_LOADED_WHEN_USED = {"Lake": "Lake", "open": "open_lake"}
+_LOADED_WHEN_USED = {
+    "Lake": ("hosu.lake", "Lake"),
+    "open": ("hosu.lake", "open_lake"),
+    "restore": ("hosu.lake.backups", "restore"),
+}
 
 
 if not TYPE_CHECKING:  # to a type checker any name would exist
@@ -24,7 +29,8 @@ if not TYPE_CHECKING:  # to a type checker any name would exist
     def __getattr__(name: str) -> object:
         # Every command imports this package; only those who open a lake owe the time to load the engine.
         if name in _LOADED_WHEN_USED:
-            from hosu import lake  # noqa: PLC0415 - see above
+            import importlib  # noqa: PLC0415 - see above
 
-            return getattr(lake, _LOADED_WHEN_USED[name])
+            module, attribute = _LOADED_WHEN_USED[name]
+            return getattr(importlib.import_module(module), attribute)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

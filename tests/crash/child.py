@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.crash.lakes import BUCKET, LAKE_KEY, put
 
 from hosu.kernel.errors import PreconditionFailedError, UnavailableError
+from hosu.kernel.settings import Settings
 from hosu.objects import writer
 from hosu.objects.delete import delete_object
 from hosu.objects.put import CopyRequest, copy_object
@@ -23,6 +24,7 @@ from hosu.objects.read import find_with_blob
 from hosu.objects.records import Conditions
 from hosu.objects.store import ObjectStore
 from hosu.objects.sweep import sweep
+from hosu.rules.lifecycle.acting import LifecyclePass
 from hosu.testing.lake_check import read_blob
 
 THREADS = 4
@@ -30,6 +32,8 @@ KEYS_PER_THREAD = 12
 RACES = 60
 COUNTS = 25
 SHARED = 12
+EXPIRING = 12_000
+"""Objects that take a pass many transactions."""
 
 
 def say(*words: object) -> None:
@@ -113,13 +117,18 @@ def share(store: ObjectStore, name: str) -> None:
         sweep(store, grace_ms=0, orphan_ms=0)
 
 
+def expire(store: ObjectStore, _name: str) -> None:
+    """Carry out the lake's lifecycle rules once, and tell of each transaction."""
+    LifecyclePass(store, Settings(), say).run()
+
+
 def main() -> None:
     lake, task, name = sys.argv[1:]
     writer.WAL_PAGES_CHECKPOINT, writer.WAL_PAGES_MAX = 32, 256
     store = ObjectStore(Path(lake), space_reserve_bytes=0, lake_key=LAKE_KEY)
     say("ready")
     sys.stdin.readline()
-    {"churn": churn, "race": race, "count": count, "share": share}[task](store, name)
+    {"churn": churn, "race": race, "count": count, "share": share, "expire": expire}[task](store, name)
     store.close()
 
 

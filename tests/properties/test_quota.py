@@ -19,6 +19,7 @@ from hosu.objects.quota import set_quota
 from hosu.objects.records import Attributes, Versioning
 from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
+from hosu.rules.capacity import CapacityRule, remove_capacity, set_capacity
 from hosu.testing.lake_check import find_faults
 
 BUCKET, QUOTA_BYTES = "images", 20
@@ -80,12 +81,22 @@ def recount(store: ObjectStore) -> int:
     return int(store.view().value(statement))
 
 
+def limit(tx: Tx, scope: str, quota_bytes: int) -> None:
+    """Limit the bucket or the lake; 0 takes the limit back."""
+    if scope == "bucket":
+        set_quota(tx, BUCKET, quota_bytes)
+    elif quota_bytes:
+        set_capacity(tx, CapacityRule(quota_bytes=quota_bytes), allows_below_use=True)
+    else:
+        remove_capacity(tx)
+
+
 @LISTINGS
-@given(st.lists(STEPS, max_size=25))
-def test_a_quota_refuses_what_would_pass_it_and_nothing_else(steps: list[tuple[Any, ...]]) -> None:
+@given(st.sampled_from(["bucket", "lake"]), st.lists(STEPS, max_size=25))
+def test_a_quota_refuses_what_would_pass_it_and_nothing_else(scope: str, steps: list[tuple[Any, ...]]) -> None:
     with scratch_folder() as folder, ObjectStore(Path(folder) / "lake", space_reserve_bytes=0) as store:
         store.commit(partial(buckets.create_bucket, name=BUCKET))
-        store.commit(partial(set_quota, name=BUCKET, quota_bytes=QUOTA_BYTES))
+        store.commit(partial(limit, scope=scope, quota_bytes=QUOTA_BYTES))
         for step in steps:
             before = recount(store)
             try:
@@ -93,12 +104,13 @@ def test_a_quota_refuses_what_would_pass_it_and_nothing_else(steps: list[tuple[A
             except NotFoundError:  # a copy of nothing
                 assert recount(store) == before
             except ConflictError as refusal:
-                assert refusal.kind is ErrorKind.QUOTA_EXCEEDED  # noqa: PT017 - most steps are not refused
+                found = (refusal.kind, refusal.details["scope"])
+                assert found == (ErrorKind.QUOTA_EXCEEDED, scope)
                 assert recount(store) == before
-                store.commit(partial(set_quota, name=BUCKET, quota_bytes=0))
+                store.commit(partial(limit, scope=scope, quota_bytes=0))
                 store.commit(verb_of(store, step))
                 assert recount(store) > max(before, QUOTA_BYTES), step
-                store.commit(partial(set_quota, name=BUCKET, quota_bytes=QUOTA_BYTES))
+                store.commit(partial(limit, scope=scope, quota_bytes=QUOTA_BYTES))
             else:
                 assert recount(store) <= max(before, QUOTA_BYTES), step
             assert store.view().bucket(BUCKET).usage.held_bytes == recount(store)

@@ -48,7 +48,10 @@ def codes_in(text: str) -> set[str]:
 def test_every_setting_is_documented_with_its_default_and_its_variables() -> None:
     defaults = {name: getattr(Settings(), name) for name in Settings.__struct_fields__}
     expected = {
-        name: ({str(default)} if default != "" else set(), {key for key in ENVIRONMENT if ENVIRONMENT[key] == name})
+        name: (
+            {str(default)} if str(default) != "" else set(),
+            {key for key in ENVIRONMENT if ENVIRONMENT[key] == name},
+        )
         for name, default in defaults.items()
     }
     rows = rows_of(REFERENCE / "settings.md", "Settings")
@@ -113,8 +116,7 @@ def codes_raised() -> set[str]:
                 code = node.args[0]
                 if isinstance(code, ast.Constant):
                     found.add(str(code.value))
-    unset_codes = (*unset.UNSET_BUCKET_CODES.values(), *unset.UNSET_OBJECT_CODES.values())
-    return found | {code for code, _ in unset_codes}
+    return found | {code for code, _ in unset.UNSET_BUCKET_CODES.values()}
 
 
 def test_every_code_that_refuses_a_request_is_documented_with_its_status() -> None:
@@ -135,17 +137,20 @@ def test_every_code_of_the_http_layer_is_documented_with_its_status() -> None:
 NOTES = {
     "CompleteMultipartUpload": "the object is whose the upload was",
     "CopyObject": "`s3:GetObject` of the source too, `s3:GetObjectVersion` of a version",
-    "CreateBucket": "`s3:PutBucketAcl`, `s3:PutBucketOwnershipControls` for headers that say so",
+    "CreateBucket": "`s3:PutBucketAcl`, `s3:PutBucketOwnershipControls` for headers that say so; "
+    "`s3:PutBucketVersioning` and `s3:PutBucketObjectLockConfiguration` for object lock",
     "CreateMultipartUpload": "as PutObject",
-    "DeleteObjects": "of each key by itself",
+    "DeleteObject": "`s3:BypassGovernanceRetention` to bypass a [retention](object-lock.md)",
+    "DeleteObjects": "of each key by itself; the rest as DeleteObject",
     "ListBuckets": "else the buckets that may be listed or located",
     "PostObject": "form upload with a policy; the rest as PutObject",
     "PutBucketAcl": "see [access](access.md)",
-    "PutObject": "`s3:PutObjectTagging` with tags, `s3:PutObjectAcl` with an ACL that lets others in",
+    "PutObject": "`s3:PutObjectTagging` with tags, `s3:PutObjectAcl` with an ACL that lets others in, "
+    "`s3:PutObjectRetention` and `s3:PutObjectLegalHold` with a [lock](object-lock.md)",
     "PutObjectAcl": "see [access](access.md)",
+    "PutObjectRetention": "`s3:BypassGovernanceRetention` to make one weaker",
     "UploadPartCopy": "as CopyObject",
 }
-UNSET_CODES = unset.UNSET_BUCKET_CODES | unset.UNSET_OBJECT_CODES
 PATHS = {"service": "/", "bucket": "/BUCKET", "object": "/BUCKET/KEY"}
 
 
@@ -164,8 +169,8 @@ def other_answer(operation: Operation) -> str | None:
         return "empty document"
     if handler is unset.delete_unset_bucket:
         return "204"
-    if handler in {unset.get_unset_bucket, unset.get_unset_object}:
-        code = UNSET_CODES[operation.parameters[0]][0]
+    if handler is unset.get_unset_bucket:
+        code = unset.UNSET_BUCKET_CODES[operation.parameters[0]][0]
         return f"{STATUS_OF_CODE.get(code, 400)} `{code}`"
     return None
 

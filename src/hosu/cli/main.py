@@ -20,7 +20,15 @@ COMMAND_MODULES = (
     "hosu.cli.key",
     "hosu.cli.kms",
     "hosu.cli.lakekey",
+    "hosu.cli.alerts",
     "hosu.cli.audit",
+    "hosu.cli.backup",
+    "hosu.cli.restore",
+    "hosu.cli.import_minio",
+    "hosu.cli.event",
+    "hosu.cli.rule",
+    "hosu.cli.scrub",
+    "hosu.cli.doctor",
 )
 """Modules whose `register(app)` adds verbs; they import what they need only when a verb runs."""
 

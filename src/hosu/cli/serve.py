@@ -17,6 +17,7 @@ Workers = Annotated[int | None, typer.Option(help="Processes that serve S3.")]
 Certificate = Annotated[str | None, typer.Option(help="PEM file of the server's certificate; with --key, serves TLS.")]
 Key = Annotated[str | None, typer.Option(help="PEM file of the certificate's private key.")]
 CertsDir = Annotated[str | None, typer.Option(help="Folder of public.crt and private.key, as MinIO's; serves TLS.")]
+DaySeconds = Annotated[int | None, typer.Option(help="Seconds that a day of every rule lasts; for tests of rules.")]
 LogLevel = Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")]
 
 
@@ -35,11 +36,13 @@ def serve(
     certificate: Certificate = None,
     key: Key = None,
     certs_dir: CertsDir = None,
+    day_seconds: DaySeconds = None,
 ) -> None:
     """Serve the lake in DIRECTORY until Ctrl-C, by default on 127.0.0.1 only."""
     flags = {
         "address": address, "console_address": console_address, "workers": workers, "log_level": log_level,
         "certificate_file": certificate, "key_file": key, "certs_dir": certs_dir,
+        "day_seconds": day_seconds,
     }  # fmt: skip
     _run(directory, flags, default_root=None)
 
@@ -53,6 +56,7 @@ def server(
     certificate: Certificate = None,
     key: Key = None,
     certs_dir: CertsDir = None,
+    day_seconds: DaySeconds = None,
 ) -> None:
     """Serve as MinIO does: on all interfaces, and as minioadmin:minioadmin unless MINIO_ROOT_USER says otherwise."""
     from hosu.server.credentials import MINIO_DEFAULT
@@ -60,6 +64,7 @@ def server(
     flags = {
         "address": address, "console_address": console_address, "workers": workers, "log_level": log_level,
         "certificate_file": certificate, "key_file": key, "certs_dir": certs_dir,
+        "day_seconds": day_seconds,
     }  # fmt: skip
     defaults = {"address": ":9000", "console_address": ":9001"}
     _run(directory, flags, defaults=defaults, default_root=MINIO_DEFAULT)

@@ -4,20 +4,30 @@ One typed object comes out; a key nobody knows is an error that names the neares
 """
 
 import difflib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
 from hosu.kernel.limits import MIB
+from hosu.kernel.notify import Notify, convert, merge
 
 FILE_NAME = "hosu.toml"
 
 ENVIRONMENT = {
     "HOSU_ADDRESS": "address",
+    "HOSU_ALERT_DENIED_REQUESTS": "alert_denied_requests",
+    "HOSU_ALERT_EMAIL_FROM": "alert_email_from",
+    "HOSU_ALERT_EMAIL_TO": "alert_email_to",
+    "HOSU_ALERT_REPEAT_HOURS": "alert_repeat_hours",
+    "HOSU_ALERT_WEBHOOK": "alert_webhook",
+    "HOSU_ALERT_WEBHOOK_TOKEN": "alert_webhook_token",
     "HOSU_AUDIT": "audit",
     "HOSU_AUDIT_FILE_BYTES": "audit_file_bytes",
     "HOSU_AUDIT_KEEP_DAYS": "audit_keep_days",
@@ -25,8 +35,10 @@ ENVIRONMENT = {
     "HOSU_CERTIFICATE_FILE": "certificate_file",
     "HOSU_CERTS_DIR": "certs_dir",
     "HOSU_CONSOLE_ADDRESS": "console_address",
+    "HOSU_DAY_SECONDS": "day_seconds",
     "HOSU_DEFAULT_ENCRYPTION": "default_encryption",
     "HOSU_DOMAIN": "domain",
+    "HOSU_EVENTS_RETRY_HOURS": "events_retry_hours",
     "HOSU_IDENTITY_OPENID_CLAIM_NAME": "identity_openid_claim_name",
     "HOSU_IDENTITY_OPENID_CLIENT_ID": "identity_openid_client_id",
     "HOSU_IDENTITY_OPENID_CONFIG_URL": "identity_openid_config_url",
@@ -40,8 +52,17 @@ ENVIRONMENT = {
     "HOSU_REGION": "region",
     "HOSU_ROOT_PASSWORD": "root_password",
     "HOSU_ROOT_USER": "root_user",
+    "HOSU_SCRUB_BYTES_PER_S": "scrub_bytes_per_s",
+    "HOSU_SCRUB_DAYS": "scrub_days",
+    "HOSU_SMTP_CA_FILE": "smtp_ca_file",
+    "HOSU_SMTP_HOST": "smtp_host",
+    "HOSU_SMTP_PASSWORD": "smtp_password",
+    "HOSU_SMTP_PORT": "smtp_port",
+    "HOSU_SMTP_SECURITY": "smtp_security",
+    "HOSU_SMTP_USER": "smtp_user",
     "HOSU_SPACE_RESERVE_BYTES": "space_reserve_bytes",
     "HOSU_SSE_C_OVER_HTTP": "sse_c_over_http",
+    "HOSU_STORAGE_CLASSES": "storage_classes",
     "HOSU_TRUSTED_PROXIES": "trusted_proxies",
     "HOSU_WORKERS": "workers",
     "LOG_LEVEL": "log_level",
@@ -64,8 +85,21 @@ ACCESS_KEY_CHARACTERS_MIN = 3
 SECRET_CHARACTERS_MIN = 8
 OBJECT_OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 AUDIT_KEEP_DAYS_MAX = 36_500
+SCRUB_DAYS_MAX = 3_650
+DAY_SECONDS_MAX = 86_400
+EVENTS_RETRY_HOURS_MAX = 8_760
+_STORAGE_CLASS = re.compile("[A-Z][A-Z0-9_]{0,63}")
+_ADDRESS = re.compile(r"""[^\s@<>()\[\]:;,"\\]+@[A-Za-z0-9.-]+""")
+"""Fewer than mail knows: what is quoted, in brackets, or of a host without a name is not taken."""
+OWN_STORAGE_CLASSES = frozenset({"STANDARD", "REDUCED_REDUNDANCY", "COLD"})
+ALERT_REPEAT_HOURS_MAX = 8_760
+ALERT_DENIED_REQUESTS_MAX = 1_000_000
 PORT_MAX = 65_535
 PORT_DIGITS_MAX = 5
+
+
+SECRET_SETTINGS = frozenset({"alert_webhook", "alert_webhook_token", "root_password", "smtp_password"})
+"""Settings that are not for every eye; the URL of a webhook often is all that it takes to post there."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,8 +132,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     space_reserve_bytes: int = 64 * MIB
     """Writes are refused below this much free space."""
 
+    scrub_days: int = 30
+    """Days in which everything stored is read and compared with its hash; 0 for never."""
+
+    scrub_bytes_per_s: int = 32 * MIB
+    """Bytes per second that this reads at most; 0 for no limit."""
+
     object_ownership: str = "BucketOwnerEnforced"
     """Ownership of buckets that set no controls of their own: whether ACLs count in them."""
+
+    storage_classes: str = ""
+    """Other names of the storage class COLD, separated by commas: STANDARD_IA,GLACIER."""
 
     trusted_proxies: str = ""
     """Addresses or networks, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed."""
@@ -115,6 +158,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     audit_keep_days: int = 90
     """Days that files of the audit log are kept; 0 keeps them for ever."""
+
+    day_seconds: int = DAY_SECONDS_MAX
+    """How long a day of every rule is, in seconds; shorter than a real one for tests alone."""
 
     metrics_auth: str = "jwt"
     """`jwt` to give metrics to whoever brings a token, `public` to give them to everybody."""
@@ -152,6 +198,72 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     identity_openid_role_policy: str = ""
     """Policies, separated by commas, of everyone with a token of the provider's, instead of a claim's."""
 
+    events_retry_hours: int = 24
+    """How long an event is tried before it becomes a dead letter."""
+
+    alert_webhook: str = ""
+    """Where alerts are posted to: http or https URLs, separated by commas."""
+
+    alert_webhook_token: str = ""
+    """Sent with them: `Authorization: Bearer TOKEN`, or as it is where it has a space."""
+
+    alert_email_to: str = ""
+    """Who gets mail about alerts: addresses, separated by commas; needs `smtp_host`."""
+
+    alert_email_from: str = ""
+    """Who it comes from; empty for hosu at this host."""
+
+    alert_repeat_hours: int = 24
+    """An alert that still stands is told of again after so many hours."""
+
+    alert_denied_requests: int = 100
+    """Alert when a source is denied so many requests within five minutes; 0 for never."""
+
+    smtp_host: str = ""
+    """Mail server that takes the mail."""
+
+    smtp_port: int = 0
+    """Its port; 0 for 587, with `tls` 465, with `none` 25."""
+
+    smtp_security: str = "starttls"
+    """`starttls`, `tls` from the first byte, or `none`."""
+
+    smtp_ca_file: str = ""
+    """PEM file of who issued its certificate; empty for those that the system trusts."""
+
+    smtp_user: str = ""
+    """Who signs in to it; empty for nobody."""
+
+    smtp_password: str = ""
+    """The password of that user."""
+
+    notify: Notify = Notify()
+    """Where events can be sent: tables `[notify.webhook.ID]`, `[notify.kafka.ID]`, `[notify.redis.ID]`."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"Settings({shown})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            yield name, "(hidden)" if value and name in SECRET_SETTINGS else value
+
+    @property
+    def alert_webhooks(self) -> tuple[str, ...]:
+        """The URLs of `alert_webhook`."""
+        return tuple(url.strip() for url in self.alert_webhook.split(",") if url.strip())
+
+    @property
+    def alert_addresses(self) -> tuple[str, ...]:
+        """The addresses of `alert_email_to`."""
+        return tuple(address.strip() for address in self.alert_email_to.split(",") if address.strip())
+
+    @property
+    def cold_class_names(self) -> tuple[str, ...]:
+        """The names of `storage_classes`."""
+        return tuple(name.strip() for name in self.storage_classes.split(",") if name.strip())
+
     @property
     def domains(self) -> tuple[str, ...]:
         """The domains of `domain`."""
@@ -175,12 +287,13 @@ def load_settings(
     values |= {name: value for name, value in flags.items() if value is not None}
     if isinstance(values.get("log_level"), str):
         values["log_level"] = str(values["log_level"]).upper()  # other programs' LOG_LEVEL is often in lower case
+    notify = merge(values.pop("notify", None), environment)
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidInputError(ErrorKind.INVALID_SETTING, f"a setting is not valid: {error}") from error
     _check_values(settings)
-    return settings
+    return settings if notify is None else msgspec.structs.replace(settings, notify=convert(notify))
 
 
 def _read_file(file: Path) -> dict[str, object]:
@@ -234,6 +347,9 @@ def _check_values(settings: Settings) -> None:
         _refuse("audit_file_bytes", settings.audit_file_bytes, f"at least {MIB}")
     if not 0 <= settings.audit_keep_days <= AUDIT_KEEP_DAYS_MAX:
         _refuse("audit_keep_days", settings.audit_keep_days, f"0 to {AUDIT_KEEP_DAYS_MAX}")
+    _check_rules(settings)
+    _check_alerts(settings)
+    _check_scrub(settings)
     if settings.object_ownership not in OBJECT_OWNERSHIPS:
         _refuse("object_ownership", settings.object_ownership, " or ".join(OBJECT_OWNERSHIPS))
     _check_networks(settings.trusted_proxies)
@@ -243,6 +359,51 @@ def _check_values(settings: Settings) -> None:
         _refuse("certificate_file and key_file", "only one of them", "both, or neither to serve without TLS")
     if settings.certificate_file and settings.certs_dir:
         _refuse("certificate_file and certs_dir", "both", "one of them")
+
+
+def _check_rules(settings: Settings) -> None:
+    if not 1 <= settings.events_retry_hours <= EVENTS_RETRY_HOURS_MAX:
+        _refuse("events_retry_hours", settings.events_retry_hours, f"1 to {EVENTS_RETRY_HOURS_MAX}")
+    if not 1 <= settings.day_seconds <= DAY_SECONDS_MAX:
+        _refuse("day_seconds", settings.day_seconds, f"1 to {DAY_SECONDS_MAX}")
+    for name in settings.cold_class_names:
+        if name in OWN_STORAGE_CLASSES or not _STORAGE_CLASS.fullmatch(name):
+            _refuse("storage_classes", name, "names such as STANDARD_IA,GLACIER that hosu gives no meaning of its own")
+
+
+def _check_alerts(settings: Settings) -> None:
+    for url in settings.alert_webhooks:
+        if not url.startswith(("https://", "http://")) or not urlsplit(url).hostname:
+            _refuse("alert_webhook", "(hidden)", "http or https URLs, separated by commas")
+    _check_mail(settings)
+    for name, value, least, most in (
+        ("smtp_port", settings.smtp_port, 0, PORT_MAX),
+        ("alert_repeat_hours", settings.alert_repeat_hours, 1, ALERT_REPEAT_HOURS_MAX),
+        ("alert_denied_requests", settings.alert_denied_requests, 0, ALERT_DENIED_REQUESTS_MAX),
+    ):
+        if not least <= value <= most:
+            _refuse(name, value, f"{least} to {most}")
+
+
+def _check_mail(settings: Settings) -> None:
+    for address in (*settings.alert_addresses, settings.alert_email_from):
+        if address and not (address.isprintable() and _ADDRESS.fullmatch(address)):
+            _refuse("alert_email_to or alert_email_from", address, "addresses such as ops@example.com")
+    if settings.alert_addresses and not settings.smtp_host:
+        _refuse("alert_email_to", settings.alert_email_to, "smtp_host beside it: the server that takes the mail")
+    if settings.smtp_security not in {"starttls", "tls", "none"}:
+        _refuse("smtp_security", settings.smtp_security, "starttls, tls or none")
+    if settings.smtp_user and settings.smtp_security == "none":
+        _refuse("smtp_security", "none with smtp_user", "starttls or tls, so that nobody reads the password on its way")
+    if bool(settings.smtp_user) != bool(settings.smtp_password):
+        _refuse("smtp_user and smtp_password", "only one of them", "both, or neither")
+
+
+def _check_scrub(settings: Settings) -> None:
+    if not 0 <= settings.scrub_days <= SCRUB_DAYS_MAX:
+        _refuse("scrub_days", settings.scrub_days, f"0 to {SCRUB_DAYS_MAX}")
+    if settings.scrub_bytes_per_s < 0:
+        _refuse("scrub_bytes_per_s", settings.scrub_bytes_per_s, "0 or more")
 
 
 def _check_networks(text: str) -> None:

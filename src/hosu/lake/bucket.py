@@ -282,9 +282,9 @@ class Bucket:
         """Most bytes the bucket may hold: objects, old versions and uploads in progress. 0 is no limit."""
         return self._store.view().bucket(self.name).quota_bytes
 
-    def set_quota(self, quota_bytes: int) -> None:
+    def set_quota(self, quota_bytes: int, *, allows_below_use: bool = True) -> None:
         """Limit what the bucket may hold; 0 removes the limit. A write past it raises ConflictError QUOTA_EXCEEDED."""
-        self._commit(partial(set_quota, name=self.name, quota_bytes=quota_bytes))
+        self._commit(partial(set_quota, name=self.name, quota_bytes=quota_bytes, allows_below_use=allows_below_use))
 
     def alias(self, prefix: str) -> "AliasHandle":
         """Return a handle on the alias `prefix`, which ends with '/'; nothing is made until `set`."""

@@ -17,20 +17,25 @@ from hosu.objects.audit import IN_PROCESS_PREFIX, Origin
 from hosu.objects.audit_files import AuditFiles, drain
 from hosu.objects.blobs import disk_error
 from hosu.objects.buckets import create_bucket, delete_bucket, list_buckets
-from hosu.objects.feed import Event, read_events
+from hosu.objects.feed import ACCESS_PREFIX, Event, read_events
 from hosu.objects.fileio import ObjectFileIO
 from hosu.objects.lock import LakeLock
 from hosu.objects.store import FORMAT_NAME, ObjectStore
 from hosu.objects.sweep import SweepReport, sweep
+from hosu.rules.healing import install_healer
 
 if TYPE_CHECKING:  # most who open a lake ask nothing of identity, whose libraries take long to load
     from hosu.lake.identity import Groups, Keys, Policies, Users
+    from hosu.lake.rules import Rules
     from hosu.lake.templates import Outcome, Template
+    from hosu.rules.backup.schedule import Schedule
+    from hosu.rules.backup.taking import Report
 
 EVENTS_PER_READ = 1_000
 LAKE_SETTINGS = frozenset(
     {
         "audit",
+        "day_seconds",
         "default_encryption",
         "lake_key_command",
         "lake_key_file",
@@ -73,6 +78,7 @@ def open_lake(
         )
     except OSError as error:
         raise disk_error(error) from error
+    install_healer(store)
     return Lake(store, actor=actor)
 
 
@@ -176,8 +182,17 @@ class Lake:
 
         return Keys(self)
 
-    def apply_template(self, template: "Template | str") -> "Outcome":
-        """Make the buckets, policies and users of a template where they are missing, all at once.
+    @property
+    def rules(self) -> "Rules":
+        """The rules that keep the lake healthy: lifecycle, capacity, merit, protection."""
+        from hosu.lake.rules import Rules  # noqa: PLC0415 - loaded when used
+
+        return Rules(self)
+
+    def apply_template(self, template: "Template | str", *, backup: str = "") -> "Outcome":
+        """Make the buckets, policies, users and rules of a template where they are missing, all at once.
+
+        `backup` is where second copies of what it protects are kept: a folder or an S3 URL outside of the lake.
 
         `template` is one of hosu's (`smart-door`, `medallion`, `streaming`) or the path of a folder. Returns every step
         and, this once, the secrets of the users made. Raises NotFoundError for no template, and what the verbs raise.
@@ -186,9 +201,14 @@ class Lake:
         from hosu.lake.templates import apply_template, load_template  # noqa: PLC0415 - loaded when used
 
         found = load_template(template) if isinstance(template, str) else template
+        if backup:
+            from hosu.rules.locations import check_location  # noqa: PLC0415 - loaded when used
+
+            check_location(backup, self.path)
         vault = Vault(self.store, self.root_name())
         origin = Origin("", f"{IN_PROCESS_PREFIX}ApplyTemplate", self.actor, key=found.name)
-        return self.store.commit(partial(apply_template, vault=vault, template=found, actor=self.actor), origin)
+        verb = partial(apply_template, vault=vault, template=found, backup=backup, actor=self.actor)
+        return self.store.commit(verb, origin)
 
     def root_name(self) -> str:
         """Return root's access key as the settings or the lake itself know it; empty where neither does."""
@@ -197,16 +217,51 @@ class Lake:
         stored = None if name else read_root(self.path)
         return name if stored is None else stored.access_key
 
+    # Backups
+
+    def backup(
+        self, location: str | os.PathLike[str], *, exclude_keys: bool = False, is_full: bool = False
+    ) -> "Report":
+        """Back the whole lake up to a folder or `s3://bucket/prefix?endpoint=…`; write what has changed since.
+
+        With exclude_keys neither root's credentials nor the lake's own key are in it; with is_full all records are
+        written again. Raises InvalidInputError LOCATION_INVALID for a place within the lake, ConflictError NOT_A_BACKUP
+        for one with other files, BACKUP_BUSY while another process writes to it.
+        """
+        from hosu.rules.backup.taking import take_backup  # noqa: PLC0415 - loaded when used
+
+        return take_backup(self.store, os.fspath(location), exclude_keys=exclude_keys, is_full=is_full)
+
+    def schedule_backups(self, schedule: "Schedule | None") -> None:
+        """Have the lake's server take backups by itself, or with None no longer. Writes to the place to try it.
+
+        Raises InvalidInputError INVALID_ARGUMENT or LOCATION_INVALID, and what the place answers.
+        """
+        from hosu.rules.backup.schedule import check_schedule, set_schedule  # noqa: PLC0415 - loaded when used
+
+        if schedule is not None:
+            check_schedule(schedule, self.store)
+        origin = Origin("", f"{IN_PROCESS_PREFIX}ScheduleBackups", self.actor)
+        self.store.commit(partial(set_schedule, schedule=schedule, actor=self.actor), origin)
+
+    def backup_times(self) -> dict[str, int]:
+        """Return what the lake knows of its backups: `backup_due_ms`, `backup_success_ms` and so on, where known."""
+        from hosu.rules.backup.schedule import counters  # noqa: PLC0415 - loaded when used
+
+        return dict(counters(self.store.view()))
+
     # The lake as a whole
 
     def changes(self, after_seq: int = 0) -> Iterator[Event]:
         """Yield every mutation after a sequence number, oldest first, up to the latest; remember the last one's `seq`.
 
+        Reads, which are in the feed where a notification rule asks for them, are left out.
+
         The sweep keeps about the newest 100,000 events and may remove older ones.
         """
         while True:
             events = read_events(self.store.view(), after_seq=after_seq, limit=EVENTS_PER_READ)
-            yield from events
+            yield from (event for event in events if not event.kind.startswith(ACCESS_PREFIX))
             if len(events) < EVENTS_PER_READ:
                 return
             after_seq = events[-1].seq

@@ -177,6 +177,8 @@ def _count_aliases(tx: Tx, bucket: Bucket) -> None:
         (bucket.id, bucket.id),
     )
     tx.forget_bucket(bucket.name)
+    if bucket.protected:
+        tx.change_access()  # what an alias shows below a protected prefix is protected too
 
 
 def aliases_at(view: View, bucket_name: str, seq: int) -> tuple[Alias, ...]:

@@ -92,7 +92,7 @@ def outbox_rows(
     if origin is not None:
         yield _row_of(origin, events[-1] if events else None, time)
         return
-    for _, _, kind, bucket, key, version_id, size_bytes, _, actor in events:
+    for _, _, kind, bucket, key, version_id, size_bytes, _, actor, *_ in events:
         yield ENCODER.encode(
             AuditLine(
                 time=time,
@@ -114,7 +114,7 @@ def _row_of(origin: Origin, last: Row | None, time: str) -> bytes:
     """Return the row of a request: its origin as it is, and what the last of its events adds."""
     rest = b""
     if last is not None:
-        _, _, _, bucket, key, version_id, size_bytes, _, _ = last
+        _, _, _, bucket, key, version_id, size_bytes, *_ = last
         if not origin.bucket:
             origin = msgspec.structs.replace(origin, bucket=bucket, key=origin.key or key)
         if version_id not in {"", "null"}:

@@ -29,6 +29,9 @@ class Keep(msgspec.Struct, frozen=True):
     root: str = ""
     """Root's access key: a name in audit lines and events."""
 
+    endpoint: str = ""
+    """Where S3 is served, as a URL."""
+
 
 class Job(Protocol):
     """Something that is done again and again."""

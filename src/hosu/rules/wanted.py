@@ -7,8 +7,19 @@ from collections.abc import Callable, Mapping
 
 from hosu.kernel.settings import Settings
 from hosu.objects.views import View
+from hosu.rules.alerting import is_any_due
+from hosu.rules.scrub_times import is_scrub_due
 
 Wanted = Callable[[View, Settings], bool]
+
+BACKUP_DUE = "backup_due_ms"
+"""Counter that says when the next backup of the lake's schedule is due; none without one."""
+
+BACKUP_NOTED = "backup_noted_ms"
+"""Counter that says when that was worked out."""
+
+CLOCK_STEP_MS = 60 * 60 * 1000
+"""A time noted further ahead than this is of a clock that was wrong: what follows from it counts for nothing."""
 
 
 def has_bucket_document(view: View, kind: str) -> bool:
@@ -16,7 +27,52 @@ def has_bucket_document(view: View, kind: str) -> bool:
     return bool(view.value("SELECT EXISTS (SELECT 1 FROM bucket_document WHERE kind = ?)", (kind,)))
 
 
-WANTED: Mapping[str, Wanted] = {}
+def _has_mark(view: View, _: Settings) -> bool:
+    return bool(view.value("SELECT body ->> '$.high_water' > 0 FROM lake_document WHERE kind = 'capacity'"))
+
+
+def _has_merit(view: View, _: Settings) -> bool:
+    return bool(view.value("SELECT 1 FROM lake_document WHERE kind = 'merit'"))
+
+
+def _has_uncoded(view: View, _: Settings) -> bool:
+    return bool(view.value("SELECT EXISTS (SELECT 1 FROM uncoded)"))
+
+
+def _has_lifecycle(view: View, _: Settings) -> bool:
+    return has_bucket_document(view, "lifecycle")
+
+
+def _has_notifications(view: View, _: Settings) -> bool:
+    return bool(
+        view.value("SELECT EXISTS (SELECT 1 FROM notification) OR EXISTS (SELECT 1 FROM undelivered WHERE is_dead = 0)")
+    )
+
+
+def _has_copies(view: View, _: Settings) -> bool:
+    """Say whether a protected prefix has a location, which its document then names, or copies are somewhere."""
+    named = "SELECT instr(body, '\"copy\":') > 0 FROM lake_document WHERE kind = 'protection'"
+    return bool(view.value(named) or view.value("SELECT 1 FROM copy_location LIMIT 1"))
+
+
+def is_backup_due(view: View, _: Settings) -> bool:
+    """Say whether a backup of the lake's schedule is due."""
+    due_ms = view.value("SELECT value FROM counter WHERE name = ?", (BACKUP_DUE,))
+    noted_ms = view.value("SELECT value FROM counter WHERE name = ?", (BACKUP_NOTED,)) or 0
+    return due_ms is not None and (due_ms <= view.now_ms or noted_ms > view.now_ms + CLOCK_STEP_MS)
+
+
+WANTED: Mapping[str, Wanted] = {
+    "alerts": is_any_due,
+    "backup": is_backup_due,
+    "capacity": _has_mark,
+    "events": _has_notifications,
+    "cold": _has_uncoded,
+    "copies": _has_copies,
+    "lifecycle": _has_lifecycle,
+    "merit": _has_merit,
+    "scrub": is_scrub_due,
+}
 """By the job's name."""
 
 

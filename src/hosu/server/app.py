@@ -17,6 +17,7 @@ from hosu.objects.lock import LakeLock
 from hosu.objects.store import ObjectStore
 from hosu.server.bell import hang_bell
 from hosu.server.credentials import RootCredentials, root_credentials
+from hosu.server.notify.senders import check_libraries
 from hosu.server.plan import CONSOLE, KEEPER, S3, S3_WITH_UPKEEP, Plan, Process
 from hosu.server.supervisor import become_supervisor, listen
 from hosu.server.tls import load_certificates
@@ -45,6 +46,7 @@ class Server:
         self.settings = settings
         self.lake_key = lake_key
         self.descriptors = raise_descriptor_limit()
+        check_libraries(settings.notify)
         load_certificates(settings, SystemClock())  # each process reads them again; here they are only tried
         with contextlib.ExitStack() as opening:
             with _explained(self.lake):

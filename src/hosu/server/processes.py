@@ -22,6 +22,7 @@ from hosu.kernel.errors import HosuError
 from hosu.kernel.log import get_logger
 from hosu.kernel.settings import Settings
 from hosu.objects.store import ObjectStore
+from hosu.rules.healing import install_healer
 from hosu.server.extensions import ExtensionMaker
 from hosu.server.plan import CONSOLE, KEEPER, S3_WITH_UPKEEP, Plan
 from hosu.server.tls import Certificates, load_certificates
@@ -34,6 +35,9 @@ ORPHANS_PERIOD_S = 3600.0
 """Between two walks over all blob files, which find what crashes left behind."""
 
 UPKEEP_STOP_S = 30.0
+KEEPER_NICENESS = 5
+"""What carries out rules has time: whoever answers clients comes first. More would keep writers waiting for it."""
+
 READY_PERIOD_MS = 1_000
 """How often a health check tries to write."""
 
@@ -43,6 +47,8 @@ _LOG = get_logger("server")
 def run_role(role: str, raw_plan: bytes, listener: socket.socket, alive: int, name: str = "s3-0") -> None:
     """Serve in this process until SIGTERM, SIGINT or until `alive` closes; the plan is a `Plan` as JSON."""
     plan = msgspec.json.decode(raw_plan, type=Plan)
+    if role == KEEPER:
+        os.nice(KEEPER_NICENESS)  # before there are threads: each has its own from the one that starts it
     store = ObjectStore(
         Path(plan.lake),
         space_reserve_bytes=plan.settings.space_reserve_bytes,
@@ -50,6 +56,7 @@ def run_role(role: str, raw_plan: bytes, listener: socket.socket, alive: int, na
         default_encryption=plan.settings.default_encryption == "on",
         is_audited=plan.settings.audit,
     )
+    install_healer(store, is_server=True)
     if role == KEEPER:
         from hosu.server.keeper import serve_keeper  # noqa: PLC0415 - imported by the process that needs it
 
@@ -162,10 +169,12 @@ def end_sessions(store: ObjectStore) -> int:
 def start_upkeep(store: ObjectStore, settings: Settings) -> Callable[[], None]:
     """Sweep the lake now and then, in a thread, and start the keeper when it is needed; return what ends it."""
     from hosu.objects.sweep import sweep  # noqa: PLC0415 - as above
+    from hosu.server.alerts.watch import Watch  # noqa: PLC0415 - as above
     from hosu.server.bell import Bell  # noqa: PLC0415 - as above
 
     ending = threading.Event()
     bell = Bell(store, settings)
+    watch = Watch(store, settings, is_writable=Readiness(store))
 
     def work() -> None:
         looked_s, swept_s = -math.inf, store.clock.monotonic()
@@ -174,6 +183,10 @@ def start_upkeep(store: ObjectStore, settings: Settings) -> Callable[[], None]:
                 bell.look()
             except Exception as error:  # noqa: BLE001 - as below
                 _LOG.error("rules cannot be looked up", error=f"{type(error).__name__}: {error}")
+            try:
+                watch.look()
+            except Exception as error:  # noqa: BLE001 - as below
+                _LOG.error("the server cannot look after itself", error=f"{type(error).__name__}: {error}")
             now_s = store.clock.monotonic()
             if now_s - swept_s < UPKEEP_PERIOD_S:
                 continue

@@ -21,6 +21,10 @@ _CHECKS = {
           OR part_bytes <> (SELECT coalesce(sum(size_bytes), 0) FROM part JOIN upload ON part.upload = upload.id
             WHERE bucket_id = b.id)
           OR alias_count <> (SELECT count(*) FROM alias WHERE bucket_id = b.id)""",
+    "a bucket's protected prefixes differ from the list": """
+        SELECT name, protected FROM bucket WHERE protected <> (
+          SELECT count(*) FROM lake_document, json_each(body)
+          WHERE kind = 'protection' AND value ->> 'bucket' = name)""",
     "a blob's references differ from a recount": """
         WITH used AS (
           SELECT blob_id FROM object UNION ALL SELECT blob_id FROM version UNION ALL SELECT blob_id FROM part
@@ -89,13 +93,16 @@ def _stored_bytes(store: ObjectStore, blob: BlobRow) -> bytes:
 
 
 def read_blob(store: ObjectStore, view: View, blob: BlobRow) -> bytes:
-    """Return the bytes of a blob; unchecked, unless they are encrypted. Of a client's key there is only the size."""
+    """Return the bytes of a blob; unchecked, unless they are stored encrypted or compressed.
+
+    Of one that a client's key encrypts there is only the size.
+    """
     if blob.kind == BlobKind.COMPOSED:
         found = pieces(view, blob, 0, blob.size_bytes)
         return b"".join(read_blob(store, view, it.blob)[it.start : it.start + it.size_bytes] for it in found)
-    if blob.sealed is None:
+    if blob.sealed is None and blob.coding is None:
         return _stored_bytes(store, blob)
-    if not store.keys.opens(blob.sealed, blob.id):
+    if blob.sealed is not None and not store.keys.opens(blob.sealed, blob.id):
         return b"?" * blob.size_bytes
     if blob.kind == BlobKind.INLINE:
         return store.inline_bytes(blob)
@@ -119,15 +126,16 @@ def read_contents(store: ObjectStore) -> dict[str, Any]:
         names = dict(view.rows("SELECT id, name FROM bucket ORDER BY id"))
         blobs = {row[0]: read_blob(store, view, blob_row(view, row[0])) for row in view.rows("SELECT id FROM blob")}
         versions = view.rows(
-            "SELECT bucket_id, key, 0, seq, version_id, etag, blob_id, attributes FROM object UNION ALL "
-            "SELECT bucket_id, key, is_marker, seq, version_id, etag, blob_id, attributes FROM version ORDER BY 1, 2, 4"
+            "SELECT bucket_id, key, 0, seq, version_id, etag, blob_id, attributes, storage_class FROM object UNION ALL "
+            "SELECT bucket_id, key, is_marker, seq, version_id, etag, blob_id, attributes, storage_class FROM version "
+            "ORDER BY 1, 2, 4"
         )
         parts = view.rows(
             "SELECT key, upload_id, number, blob_id FROM upload LEFT JOIN part ON upload = id ORDER BY id, number"
         )
         return {
             "buckets": view.rows("SELECT name, versioning, quota_bytes FROM bucket ORDER BY name"),
-            "versions": [(names[it[0]], *it[1:4], it[4][:16], it[5], blobs.get(it[6]), it[7]) for it in versions],
+            "versions": [(names[it[0]], *it[1:4], it[4][:16], it[5], blobs.get(it[6]), *it[7:]) for it in versions],
             "uploads": [(it[0], it[1][:16], it[2], blobs.get(it[3])) for it in parts],
             "aliases": view.rows("SELECT prefix, target FROM alias ORDER BY bucket_id, prefix"),
             "events": [row[0] for row in view.rows("SELECT kind FROM event ORDER BY seq")],

@@ -8,6 +8,7 @@ import pytest
 
 from hosu._version import __version__
 from hosu.console.status import Status, human_bytes, render_status
+from hosu.objects.alerts import Alert, Severity
 from hosu.objects.buckets import create_bucket, list_buckets
 from hosu.objects.records import Bucket
 from hosu.objects.store import ObjectStore
@@ -70,3 +71,22 @@ def test_the_page_is_well_formed_whatever_it_is_given() -> None:
     # As XML, but for the void elements of HTML.
     body = "<body>" + page.partition("<body>")[2].partition("</body>")[0] + "</body>"
     assert ET.fromstring(body).find("h1") is not None
+
+
+def alert(subject: str, severity: Severity, message: str = "its bytes changed") -> Alert:
+    return Alert("corrupt-object", subject, severity, message, 3, 1_795_000_000_000, 1_795_000_000_000, 0, 0)
+
+
+def test_alerts_that_stand_are_shown_the_worst_first_and_harmlessly() -> None:
+    alerts = [alert("<script>", Severity.WARNING), alert("models/a", Severity.CRITICAL, "a & b")]
+    page = render_status(Status(is_ready=True, endpoint="h:1", buckets=[], alerts=alerts))
+    assert "<script>" not in page
+    assert page.index("models/a") < page.index("&lt;script&gt;")
+    assert "a &amp; b" in page
+    assert "2026-11-18" in page
+
+
+def test_a_stranger_sees_no_alerts_and_a_lake_without_any_says_so() -> None:
+    assert "Alerts" not in render_status(Status(is_ready=True, endpoint="h:1", buckets=None))
+    page = render_status(Status(is_ready=True, endpoint="h:1", buckets=[], alerts=[]))
+    assert '<h2>Alerts</h2><p class="note">None.</p>' in page

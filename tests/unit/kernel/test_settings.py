@@ -179,3 +179,51 @@ def test_an_identity_provider_has_an_address_and_a_client(tmp_path: Path) -> Non
             load_settings(tmp_path, {}, wrong)
         assert refused.value.kind is ErrorKind.INVALID_SETTING
         assert "identity_openid" in refused.value.message
+
+
+# Alerts
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"alert_webhook": "ftp://hooks.example/SECRET-PATH"}, "alert_webhook"),
+        ({"alert_webhook": "https://ok.example/a,https:///SECRET-PATH"}, "alert_webhook"),
+        ({"alert_email_to": "ops@example.com"}, "smtp_host"),
+        ({"alert_email_to": "ops@example.com\nBcc: a@b", "smtp_host": "mail"}, "alert_email_to"),
+        ({"alert_email_from": "nobody"}, "alert_email_from"),
+        ({"alert_email_to": "ops@", "smtp_host": "mail"}, "alert_email_to"),
+        ({"alert_email_to": "ops@[", "smtp_host": "mail"}, "alert_email_to"),
+        ({"alert_email_from": "ops@exämple.com", "smtp_host": "mail"}, "alert_email_from"),
+        ({"smtp_security": "ssl"}, "smtp_security"),
+        ({"smtp_security": "none", "smtp_user": "u", "smtp_password": "SECRET-WORD"}, "smtp_security"),
+        ({"smtp_user": "u"}, "smtp_password"),
+        ({"smtp_port": 65_536}, "smtp_port"),
+        ({"alert_repeat_hours": 0}, "alert_repeat_hours"),
+        ({"alert_denied_requests": -1}, "alert_denied_requests"),
+    ],
+)
+def test_settings_of_alerts_that_cannot_be_are_refused_by_name(
+    tmp_path: Path, settings: dict[str, object], named: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=named) as refusal:
+        load_settings(tmp_path, {}, settings)
+    assert "SECRET" not in str(refusal.value)
+
+
+def test_settings_show_no_secret(tmp_path: Path) -> None:
+    environment = {
+        "HOSU_ALERT_WEBHOOK": "https://hooks.example/SECRET-1, https://hooks.example/SECRET-2",
+        "HOSU_ALERT_WEBHOOK_TOKEN": "SECRET-3",
+        "HOSU_SMTP_HOST": "mail.example.com",
+        "HOSU_SMTP_USER": "hosu",
+        "HOSU_SMTP_PASSWORD": "SECRET-4",
+        "HOSU_ROOT_USER": "admin",
+        "HOSU_ROOT_PASSWORD": "SECRET-5",
+        "HOSU_ALERT_EMAIL_TO": "a@example.com, b@example.com",
+    }
+    settings = load_settings(tmp_path, environment, {})
+    assert settings.alert_webhooks == ("https://hooks.example/SECRET-1", "https://hooks.example/SECRET-2")
+    assert settings.alert_addresses == ("a@example.com", "b@example.com")
+    assert "SECRET" not in f"{settings} {settings!r} {list(settings.__rich_repr__())}"
+    assert "smtp_host='mail.example.com'" in repr(settings)

@@ -5,6 +5,7 @@ import os
 from hosu._version import __version__
 from hosu.objects.buckets import list_buckets
 from hosu.objects.records import Bucket
+from hosu.rules.events.config import arn_of
 from hosu.server.http import Response
 from hosu.server.minio_admin.call import AdminCall, rfc3339
 
@@ -22,7 +23,7 @@ async def server_info(call: AdminCall) -> Response:
         {
             "mode": MODE,
             "region": call.settings.region,
-            "sqsARN": [],
+            "sqsARN": [arn_of(name, call.settings.region) for name in _targets(call)],
             "buckets": {"count": len(found)},
             "objects": {"count": total["objectsCount"]},
             "versions": {"count": total["versionsCount"]},
@@ -73,6 +74,10 @@ async def data_usage(call: AdminCall) -> Response:
         total_bytes, free_bytes = _space(call)
         answer |= {"capacity": total_bytes, "freeCapacity": free_bytes, "usedCapacity": total_bytes - free_bytes}
     return call.json(answer)
+
+
+def _targets(call: AdminCall) -> list[str]:
+    return [name for name, target in sorted(call.settings.notify.targets.items()) if target.enable]
 
 
 def _totals(found: list[Bucket]) -> dict[str, int]:

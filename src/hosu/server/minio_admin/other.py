@@ -1,15 +1,17 @@
 """Operations that look at parts hosu does not have, and those it refuses by name."""
 
 from hosu.objects.health import blob_health
+from hosu.rules.scrub_times import Number, read_numbers
 from hosu.server.http import Response
 from hosu.server.minio_admin.call import AdminCall
 from hosu.server.minio_admin.errors import AdminError, unsupported
 
 
 async def heal_status(call: AdminCall) -> Response:
-    """Tell how the stored bytes are. hosu verifies them as they are read; what does not match is never served."""
+    """Tell how the stored bytes are, and how many the scrub has restored. What does not match is never served."""
     call.authorize()
-    found = await call.port.read(blob_health)
+    found, scrubbed = await call.port.read(lambda view: (blob_health(view), read_numbers(view)))
+    states = {"corrupt": found.corrupt, "restored": scrubbed[Number.RESTORED]}
     return call.json(
         {
             "offline_nodes": [],
@@ -20,7 +22,7 @@ async def heal_status(call: AdminCall) -> Response:
                     "id": "lake",
                     "pool_index": 0,
                     "set_index": 0,
-                    "heal_status": f"{found.corrupt} corrupt" if found.corrupt else "ok",
+                    "heal_status": ", ".join(f"{number} {state}" for state, number in states.items() if number) or "ok",
                     "heal_priority": "",
                     "total_objects": found.blobs,
                     "disks": [],

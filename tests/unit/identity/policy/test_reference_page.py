@@ -44,6 +44,7 @@ def test_every_action_is_listed_with_what_it_is_on() -> None:
         "the admin API": actions.ADMIN_ACTIONS,
         "temporary credentials": actions.STS_ACTIONS,
         "an encryption key": actions.KMS_ACTIONS,
+        "an object, of this lake alone": actions.HOSU_ACTIONS,
     }
     assert groups == {name: sorted(found, key=str.lower) for name, found in expected.items()}
     assert {action for found in groups.values() for action in found} == actions.KNOWN_ACTIONS

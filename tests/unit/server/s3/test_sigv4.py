@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from hosu.kernel.errors import ErrorKind
 from hosu.server.s3.request_errors import S3RequestError
-from hosu.server.s3.signing import format_date, parse_date, presign, sign_headers, sorted_query
+from hosu.server.s3.signing import (
+    canonical_query,
+    canonical_request,
+    format_date,
+    parse_date,
+    presign,
+    sign_headers,
+    signing_key,
+    sorted_query,
+    string_to_sign,
+)
 from hosu.server.s3.sigv4 import SKEW_MS_MAX, PayloadKind, Verified, verify
 
 ACCESS_KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -185,6 +195,23 @@ def test_a_plus_in_a_query_is_a_space_that_clients_sign_as_either() -> None:
 
 def test_query_items_are_ordered_by_name_then_value() -> None:
     check(own(query=b"a-b=1&a=2&a=1"), query=b"a=1&a-b=1&a=2")
+
+
+def test_repeated_names_may_be_signed_in_the_order_sent_as_clients_in_go_do() -> None:
+    query = b"events=s3%3AObjectRemoved%3A%2A&a=1&events=s3%3AObjectCreated%3A%2A"
+    by_name = b"a=1&events=s3%3AObjectRemoved%3A%2A&events=s3%3AObjectCreated%3A%2A"
+    assert canonical_query(query, by_name=True) == by_name
+    headers = HOST | {b"x-amz-date": format_date(NOW_MS), b"x-amz-content-sha256": b"UNSIGNED-PAYLOAD"}
+    names = b"host;x-amz-content-sha256;x-amz-date"
+    block = b"".join(b"%b:%b\n" % (name, headers[name]) for name in names.split(b";")) + b"\n" + names
+    date, scope = format_date(NOW_MS), format_date(NOW_MS)[:8] + b"/us-east-1/s3/aws4_request"
+    request = canonical_request(b"GET", b"/b/k", by_name, block, b"UNSIGNED-PAYLOAD")
+    signature = signing_key(SECRET, date[:8], "us-east-1", "s3").sign(string_to_sign(request, date, scope))
+    headers[b"authorization"] = b"AWS4-HMAC-SHA256 Credential=%b/%b, SignedHeaders=%b, Signature=%b" % (
+        ACCESS_KEY.encode(), scope, names, signature,
+    )  # fmt: skip
+    check(headers, query=query)
+    assert refusal(headers, query=query.replace(b"a=1", b"a=2")).code == "SignatureDoesNotMatch"
 
 
 def test_a_query_signed_as_it_is_sent_is_accepted_too() -> None:
