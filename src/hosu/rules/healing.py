@@ -31,8 +31,9 @@ from hosu.objects.healing import (
 from hosu.objects.protected import find_guarded
 from hosu.objects.read import FIND_BLOB
 from hosu.objects.records import BlobKind, Versioning
-from hosu.objects.store import ObjectStore, mark_corrupt
+from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
+from hosu.objects.verified import mark_corrupt
 
 PRINCIPAL: Final = "hosu:protection"
 RETRY_S: Final = 60.0

@@ -24,8 +24,9 @@ from hosu.objects.healing import Owner, find_owners
 from hosu.objects.protected import guarded_prefixes
 from hosu.objects.read import FIND_BLOB
 from hosu.objects.records import BlobKind
-from hosu.objects.store import ObjectStore, mark_verified
+from hosu.objects.store import ObjectStore
 from hosu.objects.transaction import Tx
+from hosu.objects.verified import mark_verified
 from hosu.objects.views import View
 from hosu.rules.copies import versions_below
 from hosu.rules.healing import BlobHealer, Tried, find_row, other_bytes

@@ -14,9 +14,10 @@ from hosu.objects.audit_switch import buckets_with_reads, has_reads, set_reads
 from hosu.objects.buckets import create_bucket, delete_bucket, set_document, set_versioning
 from hosu.objects.delete import delete_object
 from hosu.objects.records import Versioning
-from hosu.objects.store import ObjectStore, mark_corrupt
+from hosu.objects.store import ObjectStore
 from hosu.objects.sweep import sweep
 from hosu.objects.transaction import Tx
+from hosu.objects.verified import mark_corrupt
 from hosu.objects.writer import Outcome
 from hosu.testing.manual_clock import ManualClock
 
