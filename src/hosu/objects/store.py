@@ -99,11 +99,7 @@ class ObjectStore(VerifiedBlobs):
         self.files = BlobFiles(path / "blobs", self.disk, lambda: self.commit(Tx.reserve_ids))
         held = hold_lake_key(self._database_path, self.disk, lake_key)
         check_default_encryption(held, is_on=default_encryption)
-        with contextlib.ExitStack() as opening:
-            connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
-            create_tables(connection)
-            log_connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
-            opening.pop_all()
+        connection, log_connection = self._connect()
         self._checkpoint_due = threading.Event()
         self._turns = Turns(path / "meta" / "turns")
         self.generation = Generation(path / "meta" / "generation")
@@ -143,6 +139,15 @@ class ObjectStore(VerifiedBlobs):
             raise
 
     # Opening and closing
+
+    def _connect(self) -> tuple[apsw.Connection, apsw.Connection]:
+        """Return the connection that writes, its tables made, and the one that moves the log."""
+        with contextlib.ExitStack() as opening:
+            connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
+            create_tables(connection)
+            log_connection = opening.enter_context(contextlib.closing(connect(self._database_path, self.disk)))
+            opening.pop_all()
+        return connection, log_connection
 
     @property
     def _database_path(self) -> Path:
