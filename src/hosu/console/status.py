@@ -24,7 +24,9 @@ p.health.ill { border-color: #c92a2a; color: #c92a2a; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: right; padding: .35rem .5rem;
   border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
 th { color: var(--soft); font-weight: 500; }
-table.alerts th, table.alerts td { text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+table.alerts th, table.alerts td { text-align: left; vertical-align: top; white-space: nowrap; }
+table.alerts td:nth-child(3), table.alerts td:nth-child(4) {
+  white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
 tr.critical td:first-child { color: #c92a2a; font-weight: 600; } tr.warning td:first-child { color: #b35c00; }
 pre { background: color-mix(in srgb, var(--lake) 8%, transparent); padding: .75rem 1rem; border-radius: .5rem;
   overflow-x: auto; font-size: .875rem; } a { color: var(--lake); } p.note { color: var(--soft); }
