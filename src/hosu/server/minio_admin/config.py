@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from hosu.kernel.settings import ENVIRONMENT, Settings
+from hosu.kernel.settings import ENVIRONMENT, SECRET_SETTINGS, Settings
 from hosu.server.http import Response
 from hosu.server.minio_admin.call import AdminCall
 from hosu.server.minio_admin.errors import AdminError, unsupported
@@ -16,8 +16,8 @@ from hosu.server.minio_admin.errors import AdminError, unsupported
 APPLIED = (b"x-minio-config-applied", b"true")
 """Tells clients that no restart is needed."""
 
-HIDDEN = frozenset({"root_password", "root_user", "lake_key_command"})
-"""Settings that are secrets, or could hold one."""
+HIDDEN = SECRET_SETTINGS | {"lake_key_command", "notify", "root_user"}
+"""Settings that are secrets, or could hold one, as the addresses of events' targets may."""
 
 OWN = "hosu"
 """Subsystem that has every setting of hosu under its own name."""
