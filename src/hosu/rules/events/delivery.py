@@ -87,7 +87,7 @@ class Delivery:
         """Under way, known to the feed alone; in order."""
         self._aside: set[int] = set()
         """Under way, put aside in the lake."""
-        self._delivered_aside: list[int] = []
+        self._delivered_aside: dict[int, None] = {}
         self._rules = Rules(())
         self._read_seq = self._acknowledged = 0
         self._is_aside = False
@@ -217,7 +217,7 @@ class Delivery:
         with self._lock:
             for message in messages:
                 if self._direct.pop(message.seq, None) is None:
-                    self._delivered_aside.append(message.seq)  # while it was written
+                    self._delivered_aside[message.seq] = None  # while it was written
                 else:
                     self._aside.add(message.seq)
         self._is_aside, self._aside_seq = True, 0
@@ -246,7 +246,7 @@ class Delivery:
             for message in messages:
                 if self._direct.pop(message.seq, None) is None and message.seq in self._aside:
                     self._aside.discard(message.seq)
-                    self._delivered_aside.append(message.seq)
+                    self._delivered_aside[message.seq] = None
 
     def _bury(self, messages: Sequence[Message], reason: str) -> None:
         """Make dead letters of events, durably, before they count as dealt with."""
@@ -279,7 +279,7 @@ class Delivery:
         """Acknowledge what was delivered, and say how the target does."""
         now_s = self._clock.monotonic()
         with self._lock:
-            delivered = self._delivered_aside[:]
+            delivered = list(self._delivered_aside)
             upto = next(iter(self._direct), self._read_seq + 1) - 1
         has_news = delivered or self._has_expired or self._health.delivered != self._told[0]
         due_s = FLUSH_S if has_news else IDLE_FLUSH_S
@@ -295,7 +295,8 @@ class Delivery:
                 raise
             self._acknowledged = max(upto, self._acknowledged)
         with self._lock:
-            del self._delivered_aside[: len(delivered)]
+            for seq in delivered:
+                del self._delivered_aside[seq]
         self._aside_count -= len(delivered)
         self._tell()
 

@@ -1,6 +1,9 @@
 """Events to webhooks: what is posted, and what the answers mean."""
 
+import socket
 import ssl
+import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,3 +110,39 @@ def test_an_endpoint_over_tls_has_to_be_one_that_is_believed(tmp_path: Path, mes
         doubting.close()
     assert "SECRET" not in refused.value.reason
     assert [path for _, path in secure.told] == ["images/a"]
+
+
+def test_a_connection_that_the_endpoint_has_left_is_made_anew(message: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        asked: list[bytes] = []
+
+        def answer_and_leave() -> None:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                asked.append(connection.recv(65_536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                connection.close()
+
+        thread = threading.Thread(target=answer_and_leave)
+        thread.start()
+        sender = WebhookSender(WebhookTarget(endpoint=f"http://127.0.0.1:{port}/hook"))
+        sender.send([message("a")])
+        sender.send([message("b")])
+        sender.close()
+        thread.join(10)
+    assert [request.split(b"\r\n")[0] for request in asked] == [b"POST /hook HTTP/1.1"] * 2
+
+
+def test_a_name_and_password_in_the_address_are_sent(hook: Hook, message: Any) -> None:
+    sender = WebhookSender(WebhookTarget(endpoint=hook.url.replace("://", "://me:s%40fe@")))
+    sender.send([message("a")])
+    sender.close()
+    assert hook.requests[0][1]["authorization"] == "Basic " + b64encode(b"me:s@fe").decode()
+
+
+def test_a_file_of_authorities_that_cannot_be_read_fails_the_delivery_alone(message: Any) -> None:
+    sender = WebhookSender(WebhookTarget(endpoint="https://127.0.0.1:1/hook", ca_file="/nowhere/ca.pem"))
+    with pytest.raises(DeliveryError, match="No such file"):
+        sender.send([message("a")])
+    sender.close()
