@@ -88,6 +88,21 @@ def read_secret_file(file: Path, what: str = "secret") -> str:
     return secret
 
 
+def read_document(file: Path, what: str, bytes_max: int) -> str:
+    """Return the text of a file that holds a `what`, or of standard input for `-`; what is longer is cut."""
+    try:
+        if file == Path("-"):
+            raw = sys.stdin.buffer.read(bytes_max)
+        else:
+            with file.open("rb") as stream:
+                raw = stream.read(bytes_max)
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageFault(f"the {what} cannot be read from {file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageFault(f"{file} is not a {what} in UTF-8") from None
+
+
 def say_new_key(output: "Output", operation: str, key: "NewKey", told: str, *, is_generated: bool) -> None:
     """Show a key pair the one time it is known; of a secret that the person gave, only what was done is told."""
     fields: dict[str, object] = {"operation": operation, "access_key": key.access_key}

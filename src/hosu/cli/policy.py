@@ -1,6 +1,5 @@
 """`hosu policy`: what is allowed and denied, to whom, and why; in a lake on this machine."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,17 +32,7 @@ def register(typer_app: typer.Typer) -> None:
 
 def read_policy(file: Path) -> str:
     """Return the text of a policy file, or of standard input for `-`."""
-    try:
-        if file == Path("-"):
-            raw = sys.stdin.buffer.read(POLICY_FILE_BYTES_MAX)
-        else:
-            with file.open("rb") as stream:
-                raw = stream.read(POLICY_FILE_BYTES_MAX)
-        return raw.decode("utf-8-sig")
-    except OSError as error:
-        raise UsageFault(f"the policy cannot be read from {file}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise UsageFault(f"{file} is not a policy in UTF-8") from None
+    return lakes.read_document(file, "policy", POLICY_FILE_BYTES_MAX)
 
 
 @app.command("create")

@@ -1,7 +1,6 @@
 """`hosu rule capacity`, `merit`, `protection` and `lifecycle`: setting rules and removing them."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -259,7 +258,7 @@ def import_lifecycle(
         from hosu.server.s3.lifecycle import ROOT, read_lifecycle
         from hosu.server.s3.xml_read import parse
 
-        text = _read(file)
+        text = lakes.read_document(file, "lifecycle", FILE_BYTES_MAX)
         document = _as_xml(text) if text.lstrip()[:1] in {"{", "["} else text
         classes = frozenset({COLD, *lake_settings(lake).cold_class_names})
         found = read_lifecycle(parse(document.encode(), ROOT), classes)
@@ -294,20 +293,6 @@ def remove_lifecycle(
         output.event(
             {"operation": "rule lifecycle rm", "bucket": bucket, "removed": removed}, f"removed {lakes.listed(removed)}"
         )  # fmt: skip
-
-
-def _read(file: Path) -> str:
-    try:
-        if file == Path("-"):
-            raw = sys.stdin.buffer.read(FILE_BYTES_MAX)
-        else:
-            with file.open("rb") as stream:
-                raw = stream.read(FILE_BYTES_MAX)
-        return raw.decode("utf-8-sig")
-    except OSError as error:
-        raise UsageFault(f"the lifecycle cannot be read from {file}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise UsageFault(f"{file} is not text in UTF-8") from None
 
 
 _ELEMENTS = {

@@ -75,7 +75,7 @@ class WebhookSender:
         is_used = connection.sock is not None
         try:
             return self._try(connection, body)
-        except (ConnectionError, http.client.RemoteDisconnected):
+        except ConnectionError:
             if not is_used:
                 raise
         return self._try(connection, body)
