@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +100,17 @@ class Attacker:
         """The process that serves S3."""
         return int(psutil.Process(self.process.pid).children()[0].pid)
 
-    def descriptors(self) -> int:
-        """Count the open files and sockets of the S3 process, but for its database's own."""
-        count = 0
+    def descriptors(self) -> Counter[str]:
+        """Count the open files and sockets of the S3 process by what they are.
+
+        Its database and its audit file are its own: it opens them when it comes to it, and keeps them.
+        """
+        kept = tuple(f"{self.process.directory.resolve() / folder}/" for folder in ("meta", "audit"))
+        count: Counter[str] = Counter()
         for descriptor in Path(f"/proc/{self.s3_pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-                count += "lake.db" not in str(descriptor.readlink())
+                name = str(descriptor.readlink())
+                count[name.partition(":[")[0]] += not name.startswith(kept)
         return count
 
     def clients(self) -> int:
@@ -125,7 +131,7 @@ class Attacker:
         files, descriptors = self.files(), self.descriptors()
         yield
         until(lambda: self.files() == files, lambda: f"left behind: {self.files() ^ files}")
-        until(lambda: self.descriptors() <= descriptors, lambda: f"{self.descriptors()} open, before {descriptors}")
+        until(lambda: self.descriptors() <= descriptors, lambda: f"still open: {self.descriptors() - descriptors}")
 
 
 def until(condition: Callable[[], bool], why: Callable[[], str]) -> None:
