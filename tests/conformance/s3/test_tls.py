@@ -285,7 +285,7 @@ def test_a_server_whose_terminal_closes_stops(tmp_path: Path) -> None:
             f"127.0.0.1:{port}", READY_PATH
         )  # the terminal is still there: nothing but a request to reload
         os.close(ours)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0, (tmp_path / "server.log").read_text()
     finally:
         process.kill()
         process.wait()
