@@ -7,7 +7,7 @@
     │   └── PreconditionFailedError   a condition of the caller's did not hold
     ├── AccessDeniedError      ask for permission
     ├── UnavailableError       try again later
-    ├── CorruptError           restore it: stored bytes do not match their hash
+    ├── CorruptError           restore it: stored bytes do not match their hash or their format
     └── UnsupportedError       this lake does not do that
 
 Each error carries a stable `kind`; protocols translate kinds, never messages.
@@ -27,6 +27,8 @@ class ErrorKind(StrEnum):
     BACKUP_BUSY = "backup-busy"
     BACKUP_CORRUPT = "backup-corrupt"
     BACKUP_NOT_FOUND = "backup-not-found"
+    BRANCH_EXISTS = "branch-exists"
+    BRANCH_NOT_FOUND = "branch-not-found"
     BUCKET_EXISTS = "bucket-exists"
     BUCKET_NAME_INVALID = "bucket-name-invalid"
     BUCKET_NOT_EMPTY = "bucket-not-empty"
@@ -34,13 +36,19 @@ class ErrorKind(StrEnum):
     BUCKET_VERSIONING_INVALID = "bucket-versioning-invalid"
     CHECKSUM_MISMATCH = "checksum-mismatch"
     CLIENT_DISCONNECTED = "client-disconnected"
+    COLUMN_INVALID = "column-invalid"
+    COMMIT_CONFLICT = "commit-conflict"
     CORRUPT_BLOB = "corrupt-blob"
     CORRUPT_LAKE = "corrupt-lake"
+    CORRUPT_TABLE = "corrupt-table"
     CUSTOMER_KEY_REQUIRED = "customer-key-required"
     CUSTOMER_KEY_WRONG = "customer-key-wrong"
+    DATABASE_EXISTS = "database-exists"
+    DATABASE_NOT_EMPTY = "database-not-empty"
+    DATABASE_NOT_FOUND = "database-not-found"
     DIGEST_MISMATCH = "digest-mismatch"
-    DISK_FULL = "disk-full"
     DISK_FAULT = "disk-fault"
+    DISK_FULL = "disk-full"
     ENDPOINT_UNAVAILABLE = "endpoint-unavailable"
     FILE_BUSY = "file-busy"
     FILE_CHANGED = "file-changed"
@@ -59,8 +67,8 @@ class ErrorKind(StrEnum):
     LAKE_LOCKED = "lake-locked"
     LAKE_NEWER = "lake-newer"
     LOCATION_INVALID = "location-invalid"
-    METHOD_NOT_ALLOWED = "method-not-allowed"
     METADATA_TOO_LARGE = "metadata-too-large"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
     NAMED_KEY_EXISTS = "named-key-exists"
     NAMED_KEY_INVALID = "named-key-invalid"
     NAMED_KEY_NOT_FOUND = "named-key-not-found"
@@ -74,20 +82,28 @@ class ErrorKind(StrEnum):
     PART_NUMBER_INVALID = "part-number-invalid"
     PART_ORDER_INVALID = "part-order-invalid"
     PART_TOO_SMALL = "part-too-small"
-    POLICY_IN_USE = "policy-in-use"
     POLICY_INVALID = "policy-invalid"
+    POLICY_IN_USE = "policy-in-use"
     POLICY_NOT_FOUND = "policy-not-found"
     PRECONDITION_FAILED = "precondition-failed"
     PROTECTED = "protected"
+    QUERY_INVALID = "query-invalid"
     QUOTA_EXCEEDED = "quota-exceeded"
     RANGE_INVALID = "range-invalid"
     REQUEST_MALFORMED = "request-malformed"
     REQUEST_TIMEOUT = "request-timeout"
+    ROWS_INVALID = "rows-invalid"
     SECRET_INVALID = "secret-invalid"  # noqa: S105 - a kind of error
     SESSION_TOKEN_INVALID = "session-token-invalid"  # noqa: S105 - a kind of error
     SHUTTING_DOWN = "shutting-down"
     SIZE_MISMATCH = "size-mismatch"
+    SNAPSHOT_NOT_FOUND = "snapshot-not-found"
     STORE_UNAVAILABLE = "store-unavailable"
+    TABLE_EXISTS = "table-exists"
+    TABLE_INVALID = "table-invalid"
+    TABLE_NOT_FOUND = "table-not-found"
+    TABLE_TAG_EXISTS = "table-tag-exists"
+    TABLE_TAG_NOT_FOUND = "table-tag-not-found"
     TAG_INVALID = "tag-invalid"
     TOO_LARGE = "too-large"
     TOO_MANY_BUCKETS = "too-many-buckets"
@@ -138,7 +154,7 @@ class UnavailableError(HosuError):
 
 
 class CorruptError(HosuError):
-    """Stored bytes do not match what was recorded about them."""
+    """Stored bytes do not match what was recorded about them, or are not of their format."""
 
 
 class UnsupportedError(HosuError):

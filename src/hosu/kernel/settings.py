@@ -64,6 +64,7 @@ ENVIRONMENT = {
     "HOSU_SSE_C_OVER_HTTP": "sse_c_over_http",
     "HOSU_STORAGE_CLASSES": "storage_classes",
     "HOSU_TRUSTED_PROXIES": "trusted_proxies",
+    "HOSU_WAREHOUSE": "warehouse",
     "HOSU_WORKERS": "workers",
     "LOG_LEVEL": "log_level",
     "MINIO_ADDRESS": "address",
@@ -146,6 +147,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     trusted_proxies: str = ""
     """Addresses or networks, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+
+    warehouse: str = "paimon/warehouse"
+    """Where tables are: BUCKET/PREFIX of the lake, the absolute path of a folder, or an S3 URL."""
 
     audit: bool = True
     """Whether changes and denied requests are written to the audit log."""
@@ -347,6 +351,7 @@ def _check_values(settings: Settings) -> None:
         _refuse("audit_file_bytes", settings.audit_file_bytes, f"at least {MIB}")
     if not 0 <= settings.audit_keep_days <= AUDIT_KEEP_DAYS_MAX:
         _refuse("audit_keep_days", settings.audit_keep_days, f"0 to {AUDIT_KEEP_DAYS_MAX}")
+    _check_warehouse(settings.warehouse)
     _check_rules(settings)
     _check_alerts(settings)
     _check_scrub(settings)
@@ -359,6 +364,14 @@ def _check_values(settings: Settings) -> None:
         _refuse("certificate_file and key_file", "only one of them", "both, or neither to serve without TLS")
     if settings.certificate_file and settings.certs_dir:
         _refuse("certificate_file and certs_dir", "both", "one of them")
+
+
+def _check_warehouse(place: str) -> None:
+    bucket, _, prefix = place.partition("/")
+    if place.startswith(("/", "s3://")):
+        return
+    if not bucket or not prefix.strip("/") or "//" in place:
+        _refuse("warehouse", place, "BUCKET/PREFIX such as paimon/warehouse, a folder's absolute path or an s3:// URL")
 
 
 def _check_rules(settings: Settings) -> None:
