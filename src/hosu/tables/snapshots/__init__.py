@@ -1,0 +1,1 @@
+"""Snapshots: the states a table has been in, and what keeps them."""
