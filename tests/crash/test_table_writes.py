@@ -1,0 +1,154 @@
+"""A write that stops at any of its steps leaves the rows as they were before, or as they are after."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.steps import SteppedFileIO, Stop
+from tests.support.table_rows import TICKS, changelog_of, rows_of, ticks
+
+from hosu.kernel.errors import HosuError
+from hosu.kernel.fileio import MemoryFileIO
+from hosu.tables.catalog import Catalog
+from hosu.tables.commit import publishing
+from hosu.tables.context import TableContext
+from hosu.tables.predicates import parse_where
+from hosu.tables.snapshots import find
+from hosu.tables.writing.verbs import delete_where, insert, overwrite, update_where
+from hosu.tables.writing.writer import TableWriter
+from hosu.testing.faulty_disk import SimulatedCrash
+from hosu.testing.manual_clock import ManualClock
+
+OLD = [(number, float(number), "old") for number in range(6)]
+NEW = [(number, 0.0, "new") for number in range(3, 9)]
+Verb = Callable[[TableContext], Any]
+
+
+def _insert(ctx: TableContext) -> None:
+    insert(ctx, ticks(*NEW))
+
+
+def _delete(ctx: TableContext) -> None:
+    delete_where(ctx, parse_where("id = 2 or id = 4", ctx.schema))
+
+
+def _update(ctx: TableContext) -> None:
+    update_where(ctx, {"note": "changed"}, parse_where("id >= 3", ctx.schema))
+
+
+def _overwrite(ctx: TableContext) -> None:
+    overwrite(ctx, ticks(*NEW))
+
+
+CASES: dict[str, tuple[Verb, tuple[str, ...], dict[str, str]]] = {
+    "upsert": (_insert, ("id",), {"bucket": "2"}),
+    "upsert with a changelog": (_insert, ("id",), {"bucket": "1", "changelog-producer": "input"}),
+    "upsert with a filled changelog": (
+        _insert,
+        ("id",),
+        {"bucket": "1", "changelog-producer": "input", "hosu.changelog-fill": "lookup"},
+    ),
+    "upsert into dynamic buckets": (_insert, ("id",), {"bucket": "-1", "dynamic-bucket.target-row-num": "4"}),
+    "append": (_insert, (), {"bucket": "-1"}),
+    "delete by key": (_delete, ("id",), {"bucket": "2"}),
+    "delete by rewriting": (_delete, (), {"bucket": "-1"}),
+    "delete by marking": (_delete, (), {"bucket": "-1", "deletion-vectors.enabled": "true"}),
+    "update by key": (_update, ("id",), {"bucket": "1"}),
+    "update by rewriting": (_update, (), {"bucket": "2", "bucket-key": "id"}),
+    "update by marking": (_update, (), {"bucket": "-1", "deletion-vectors.enabled": "true"}),
+    "overwrite": (_overwrite, ("id",), {"bucket": "-1", "dynamic-bucket.target-row-num": "4"}),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "READ_BACK_PAUSE_S", 0)
+
+
+def opened(files: SteppedFileIO) -> TableContext:
+    """Open the table as another process would."""
+    return Catalog(files, "w", clock=ManualClock()).open("d.t")
+
+
+def made(keys: tuple[str, ...], options: dict[str, str]) -> tuple[SteppedFileIO, TableContext]:
+    files = SteppedFileIO(MemoryFileIO())
+    catalog = Catalog(files, "w", clock=ManualClock())
+    catalog.create_database("d")
+    catalog.create_table("d.t", TICKS, primary_keys=keys, options={"write-only": "true", **options})
+    ctx = catalog.open("d.t")
+    insert(ctx, ticks(*OLD))
+    find.settle(ctx)
+    return files, ctx
+
+
+def reached(name: str) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:
+    """Return the rows and the changelog that a case ends with when nothing stops it, and how many changes it makes."""
+    verb, keys, options = CASES[name]
+    files, ctx = made(keys, options)
+    before = len(files.changes)
+    verb(ctx)
+    find.settle(ctx)
+    return rows_of(ctx), changelog_of(ctx), len(files.changes) - before
+
+
+@pytest.mark.parametrize("stop", list(Stop))
+@pytest.mark.parametrize("name", CASES)
+def test_a_write_stopped_at_any_step_is_whole_or_not_there(name: str, stop: Stop) -> None:
+    verb, keys, options = CASES[name]
+    rows, changelog, steps = reached(name)
+    assert steps >= 5
+    for number in range(1, steps + 2):
+        files, ctx = made(keys, options)
+        before = rows_of(ctx), changelog_of(ctx)
+        files.stop_at(number, stop)
+        completed = False
+        try:
+            verb(ctx)
+            completed = True
+        except (SimulatedCrash, HosuError):
+            pass
+        files.heal()
+
+        after = opened(files)
+        found = rows_of(after), changelog_of(after)
+        assert found in {0: [before, (rows, changelog)], 1: [(rows, changelog)]}[completed], f"step {number}"
+
+        # Another writer goes on, on top of whatever it finds.
+        insert(after, ticks((100, 0.0, "theirs")))
+        assert rows_of(opened(files)) == sorted([*found[0], (100, 0.0, "theirs")], key=repr)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_write_that_failed_is_done_again_without_doing_it_twice(name: str) -> None:
+    verb, keys, options = CASES[name]
+    rows, changelog, steps = reached(name)
+    for number in range(1, steps + 1):
+        files, ctx = made(keys, options)
+        files.stop_at(number, Stop.REFUSED)
+        try:
+            verb(ctx)
+        except HosuError:
+            files.heal()
+            assert rows_of(opened(files)) == sorted(OLD, key=repr), f"step {number}"
+            verb(ctx)
+        assert (rows_of(opened(files)), changelog_of(ctx)) == (rows, changelog), f"step {number}"
+
+
+def test_a_commit_whose_answer_was_lost_counts_once_when_it_is_asked_for_again() -> None:
+    _, keys, options = CASES["append"]
+    steps = reached("append")[2]
+    for number in range(1, steps + 1):
+        files, ctx = made(keys, options)
+
+        writer = TableWriter(ctx)
+        writer.write(ticks(*NEW))
+        writer.flush()
+        files.stop_at(number, Stop.ANSWER_LOST, count=3)
+        try:
+            writer.commit(4)
+        except HosuError:
+            files.heal()
+            writer.commit(4)
+        writer.abort()
+        files.heal()
+        assert rows_of(opened(files)) == sorted([*OLD, *NEW], key=repr), f"step {number}"
