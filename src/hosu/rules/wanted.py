@@ -18,6 +18,21 @@ BACKUP_DUE = "backup_due_ms"
 BACKUP_NOTED = "backup_noted_ms"
 """Counter that says when that was worked out."""
 
+TABLES_SEEN = "tables_seen_seq"
+"""Counter that says up to which event of the change feed the tables were looked after."""
+
+TABLES_DUE = "tables_due_ms"
+"""Counter that says when tables are due by time alone; none while nothing in them grows old."""
+
+TABLES_RESTED = "tables_rested_ms"
+"""Counter that says when small buckets that changed after they were compacted whole are so again; none without any."""
+
+TABLES_KEEPER = "hosu:tables"
+"""Who commits to tables for the keeper: its own snapshots want no look."""
+
+TABLES_EVENTS = 10_000
+"""Newest events that are searched for snapshots of tables; where more were not looked at, the job reads them."""
+
 CLOCK_STEP_MS = 60 * 60 * 1000
 """A time noted further ahead than this is of a clock that was wrong: what follows from it counts for nothing."""
 
@@ -62,6 +77,36 @@ def is_backup_due(view: View, _: Settings) -> bool:
     return due_ms is not None and (due_ms <= view.now_ms or noted_ms > view.now_ms + CLOCK_STEP_MS)
 
 
+def split_warehouse(place: str) -> tuple[str | None, str]:
+    """Return the bucket and the folder of a warehouse; no bucket for one outside of the lake."""
+    if place.startswith(("/", "s3://")):
+        return None, ""
+    bucket, _, folder = place.partition("/")
+    return bucket, folder.strip("/")
+
+
+def _has_changed_tables(view: View, settings: Settings) -> bool:
+    """Say whether tables got snapshots, or are due by time. A warehouse elsewhere tells nothing, and is walked over."""
+    bucket, folder = split_warehouse(settings.warehouse)
+    if bucket is None:
+        return True
+    due_ms = view.value("SELECT min(value) FROM counter WHERE name IN (?, ?)", (TABLES_DUE, TABLES_RESTED))
+    if due_ms is not None and due_ms <= view.now_ms:
+        return True
+    if view.value("SELECT 1 FROM bucket WHERE name = ?", (bucket,)) is None:
+        return False
+    seen = view.value("SELECT value FROM counter WHERE name = ?", (TABLES_SEEN,)) or 0
+    latest = view.value("SELECT max(seq) FROM event") or 0
+    if latest - seen > TABLES_EVENTS:
+        return True
+    found = view.value(
+        "SELECT 1 FROM event WHERE seq > ? AND bucket = ? AND substr(key, 1, ?) = ? "
+        "AND key LIKE '%/snapshot/snapshot-%' AND kind LIKE 'ObjectCreated%' AND actor <> ? LIMIT 1",
+        (seen, bucket, len(folder), folder, TABLES_KEEPER),
+    )
+    return found is not None
+
+
 WANTED: Mapping[str, Wanted] = {
     "alerts": is_any_due,
     "backup": is_backup_due,
@@ -72,6 +117,7 @@ WANTED: Mapping[str, Wanted] = {
     "lifecycle": _has_lifecycle,
     "merit": _has_merit,
     "scrub": is_scrub_due,
+    "tables": _has_changed_tables,
 }
 """By the job's name."""
 

@@ -42,6 +42,7 @@ _LOG = get_logger("keeper")
 
 def job_makers() -> list[JobMaker]:
     """Return what makes the jobs, in the order of their names in the documentation."""
+    from hosu.lake.table_upkeep import TablesJob  # noqa: PLC0415 - loaded by the process that runs it
     from hosu.rules.backup.schedule import BackupJob  # noqa: PLC0415 - loaded by the process that runs it
     from hosu.rules.capacity_job import CapacityJob  # noqa: PLC0415 - loaded by the process that runs it
     from hosu.rules.cold import ColdJob  # noqa: PLC0415 - as above
@@ -62,6 +63,7 @@ def job_makers() -> list[JobMaker]:
         LifecycleJob,
         MeritJob,
         ScrubJob,
+        TablesJob,
     ]
 
 

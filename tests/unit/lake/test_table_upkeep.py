@@ -1,0 +1,472 @@
+"""The keeper's job that looks after tables: what wakes it, what it does, and what it leaves alone."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import hosu
+from hosu.kernel.fileio import FolderFileIO
+from hosu.kernel.settings import Settings
+from hosu.lake import Lake
+from hosu.lake.table_upkeep import AGE_MS, FOLLOW_S, IDLE_S, REST, REST_QUIET, TablesJob
+from hosu.objects.audit import read_outbox
+from hosu.objects.fileio import ObjectFileIO
+from hosu.rules import wanted
+from hosu.rules.keeping import Keep
+from hosu.rules.wanted import TABLES_DUE, WANTED, split_warehouse
+from hosu.tables.catalog import Catalog
+from hosu.tables.compaction import compacting
+from hosu.tables.compaction.claims import claimed
+from hosu.tables.context import TableContext
+from hosu.tables.manifests import live_entries
+from hosu.tables.reading import Scan
+from hosu.tables.snapshots import branches, find
+from hosu.tables.writing.writer import TableWriter
+from hosu.testing.manual_clock import ManualClock
+
+SETTINGS = Settings(warehouse="paimon/warehouse")
+SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("v", pa.int64())])
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def lake(tmp_path: Path, clock: ManualClock) -> Iterator[Lake]:
+    with hosu.open(tmp_path / "lake", clock=clock) as opened:
+        opened.create_bucket("paimon")
+        yield opened
+
+
+@pytest.fixture
+def catalog(lake: Lake, clock: ManualClock) -> Iterator[Catalog]:
+    with Catalog(ObjectFileIO(lake.store, "paimon", actor="flink"), "warehouse", clock=clock) as catalog:
+        catalog.create_database("d")
+        yield catalog
+
+
+@pytest.fixture
+def counted() -> dict[str, int]:
+    return {}
+
+
+@pytest.fixture
+def job(lake: Lake, counted: dict[str, int]) -> TablesJob:
+    def count(name: str, number: int) -> None:
+        counted[name] = counted.get(name, 0) + number
+
+    return TablesJob(Keep(store=lake.store, settings=SETTINGS, count=count))
+
+
+def make(catalog: Catalog, name: str = "d.t", **options: str) -> TableContext:
+    options = {key.replace("__", "-"): value for key, value in options.items()}
+    catalog.create_table(name, SCHEMA, primary_keys=["id"], options={"bucket": "1", "write-only": "true", **options})
+    return catalog.open(name)
+
+
+def upsert(ctx: TableContext, *, commits: int = 1) -> None:
+    for number in range(commits):
+        with TableWriter(ctx) as writer:
+            writer.write(pa.table({"id": [number, 1_000], "v": [number, number]}, SCHEMA))
+            writer.commit()
+
+
+def runs(ctx: TableContext) -> int:
+    snapshot = find.latest(ctx)
+    assert snapshot is not None
+    return len(live_entries(ctx, snapshot))
+
+
+def is_wanted(lake: Lake, settings: Settings = SETTINGS) -> bool:
+    return WANTED["tables"](lake.store.view(), settings)
+
+
+def run(job: TablesJob) -> float:
+    return job.run(threading.Event())
+
+
+def audited(lake: Lake) -> list[str]:
+    lines = b"\n".join(row.line() for row in read_outbox(lake.store.view(), 0, 10_000)).decode()
+    return [line for line in lines.splitlines() if '"hosu:tables"' in line and '"operation":"tables:' in line]
+
+
+def test_a_lake_without_a_warehouse_wants_nothing(tmp_path: Path, job: TablesJob, lake: Lake) -> None:
+    with hosu.open(tmp_path / "other") as other:
+        other.create_bucket("door").put("models/a.snapshot/snapshot-1", b"")
+
+        assert not is_wanted(other)
+
+    assert not is_wanted(lake)
+    assert run(job) == IDLE_S
+
+
+def test_objects_that_are_no_snapshots_want_nothing(lake: Lake) -> None:
+    lake.bucket("paimon").put("warehouse/d.db/t/manifest/manifest-1", b"")
+    lake.bucket("paimon").put("checkpoints/d.db/t/snapshot/snapshot-1", b"")
+    lake.create_bucket("other").put("warehouse/d.db/t/snapshot/snapshot-1", b"")
+
+    assert not is_wanted(lake)
+
+
+def test_a_snapshot_that_somebody_commits_wants_a_look(lake: Lake, catalog: Catalog, job: TablesJob) -> None:
+    upsert(make(catalog))
+    assert is_wanted(lake)
+
+    assert run(job) == FOLLOW_S
+
+    assert not is_wanted(lake)
+    assert run(job) == IDLE_S
+
+
+def test_many_events_want_a_look_that_forgets_them(
+    lake: Lake, catalog: Catalog, job: TablesJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wanted, "TABLES_EVENTS", 3)
+    upsert(make(catalog))
+    run(job)
+    bucket = lake.create_bucket("other")
+    for number in range(4):
+        bucket.put(str(number), b"")
+    assert is_wanted(lake)
+
+    run(job)
+
+    assert not is_wanted(lake)
+
+
+def test_what_is_due_is_compacted_with_a_line_of_the_audit_log(
+    lake: Lake, catalog: Catalog, job: TablesJob, counted: dict[str, int]
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=7)
+    assert runs(ctx) == 7
+
+    run(job)
+
+    assert runs(ctx) == 1
+    assert Scan(ctx, find.latest(ctx)).to_arrow().num_rows == 8
+    assert counted["rule_actions/tables/Compact"] == 1
+    assert counted["rule_bytes/tables/Compact"] > 0
+    (line,) = audited(lake)
+    assert '"operation":"tables:Compact"' in line
+    assert '"key":"warehouse/d.db/t/bucket-0/"' in line
+    assert "7 files became 1, 14 rows read" in line
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> int:
+    """Have a run over a table take so many milliseconds."""
+    run_compaction = compacting.run_compaction
+
+    def slowly(*given: Any, **more: Any) -> compacting.Outcome:
+        clock.advance(500)
+        return run_compaction(*given, **more)
+
+    monkeypatch.setattr(compacting, "run_compaction", slowly)
+    return 500
+
+
+def test_small_buckets_that_were_compacted_whole_rest_while_commits_go_on(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob, slow: int
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=2)
+    run(job)
+    assert runs(ctx) == 1
+
+    upsert(ctx, commits=2)
+    assert run(job) == FOLLOW_S
+    assert runs(ctx) == 3
+    assert 0 < run(job) < REST_QUIET * slow / 1000
+    assert not is_wanted(lake)
+    clock.advance(REST_QUIET * slow)
+    assert is_wanted(lake)
+    assert run(job) == IDLE_S
+
+    assert runs(ctx) == 1
+    assert not is_wanted(lake)
+
+
+def test_small_buckets_rest_longer_while_commits_keep_coming(
+    catalog: Catalog, clock: ManualClock, job: TablesJob, slow: int
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=2)
+    run(job)
+    for _ in range(2):
+        upsert(ctx, commits=1)
+        clock.advance(REST_QUIET * slow)
+        assert run(job) == FOLLOW_S
+        assert runs(ctx) > 1
+    upsert(ctx, commits=1)
+    clock.advance(REST * slow)
+    run(job)
+    assert runs(ctx) == 1
+
+
+def test_runs_are_kept_few_while_small_buckets_rest(catalog: Catalog, job: TablesJob, slow: int) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=2)
+    run(job)
+    for _ in range(4):
+        upsert(ctx, commits=6)
+        run(job)
+
+        assert slow
+        assert runs(ctx) <= 5
+
+
+def test_buckets_that_rested_are_compacted_whole_though_the_keeper_began_anew(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob, slow: int
+) -> None:
+    ctx = make(catalog)
+    for _ in range(2):
+        upsert(ctx, commits=2)
+        run(job)
+    assert runs(ctx) == 3
+    clock.advance(REST * slow)
+
+    run(TablesJob(Keep(store=lake.store, settings=SETTINGS, count=lambda *_: None)))
+
+    assert runs(ctx) == 1
+    assert not is_wanted(lake)
+
+
+def test_a_table_that_is_dropped_while_it_rests_is_forgotten(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob, slow: int
+) -> None:
+    ctx = make(catalog)
+    for _ in range(2):
+        upsert(ctx, commits=2)
+        run(job)
+    catalog.drop_table("d.t")
+    clock.advance(REST * slow)
+
+    assert run(job) == IDLE_S
+    assert not is_wanted(lake)
+
+
+def test_its_own_commits_do_not_keep_it_awake(catalog: Catalog, job: TablesJob) -> None:
+    upsert(make(catalog), commits=7)
+
+    assert run(job) == FOLLOW_S
+    assert run(job) == IDLE_S
+
+
+def test_a_table_may_ask_to_be_left_alone(lake: Lake, catalog: Catalog, job: TablesJob) -> None:
+    ctx = make(catalog, **{"hosu.upkeep": "false"})
+    upsert(ctx, commits=7)
+
+    run(job)
+
+    assert runs(ctx) == 7
+    assert audited(lake) == []
+
+
+def test_snapshots_expire_once_they_are_old_though_nothing_is_written(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob, counted: dict[str, int]
+) -> None:
+    ctx = make(catalog, **{"snapshot.num-retained.min": "1", "snapshot.time-retained": "3 h"})
+    upsert(ctx, commits=3)
+    run(job)
+    assert find.earliest_id(ctx) == 1
+    assert not is_wanted(lake)
+    clock.advance(4 * 3600 * 1000)
+    assert is_wanted(lake)
+
+    run(job)
+
+    ctx.cache.clear()
+    assert find.earliest_id(ctx) == find.latest_id(ctx)
+    assert counted["rule_actions/tables/ExpireSnapshot"] >= 2
+    assert any('"operation":"tables:ExpireSnapshot"' in line for line in audited(lake))
+    assert not is_wanted(lake)
+
+
+def test_a_table_in_which_nothing_grows_old_is_not_looked_at_again(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob
+) -> None:
+    upsert(make(catalog))
+    run(job)
+
+    clock.advance(100 * AGE_MS)
+
+    assert not is_wanted(lake)
+    assert lake.store.view().value("SELECT 1 FROM counter WHERE name = ?", (TABLES_DUE,)) is None
+
+
+def test_what_one_table_is_due_is_not_forgotten_over_another(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob
+) -> None:
+    old = make(catalog, "d.old", **{"snapshot.num-retained.min": "1", "snapshot.time-retained": "3 h"})
+    upsert(old, commits=3)
+    run(job)
+    new = make(catalog, "d.new")
+    upsert(new)
+    run(job)
+
+    clock.advance(4 * 3600 * 1000)
+    assert is_wanted(lake)
+    run(job)
+
+    old.cache.clear()
+    assert find.earliest_id(old) == find.latest_id(old)
+    assert find.earliest_id(new) == 1
+
+
+def test_a_bucket_that_somebody_is_at_is_looked_at_again(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=7)
+    with claimed(ctx, (), 0):
+        run(job)
+        assert runs(ctx) == 7
+    assert not is_wanted(lake)
+
+    clock.advance(AGE_MS)
+    assert is_wanted(lake)
+    run(job)
+
+    assert runs(ctx) == 1
+
+
+def test_a_broken_table_does_not_keep_others_from_their_upkeep(
+    lake: Lake, catalog: Catalog, job: TablesJob, counted: dict[str, int]
+) -> None:
+    broken, whole = make(catalog, "d.a"), make(catalog, "d.b")
+    upsert(broken, commits=7)
+    upsert(whole, commits=7)
+    snapshot = find.latest(broken)
+    assert snapshot is not None
+    for entry in live_entries(broken, snapshot):
+        lake.bucket("paimon").put(broken.layout.data_file((), 0, entry.file.file_name), b"?")
+
+    run(job)
+
+    assert runs(whole) == 1
+    assert runs(broken) == 7
+    assert counted["rule_errors/tables"] == 1
+
+
+def test_it_ends_when_it_is_told_to(lake: Lake, catalog: Catalog, job: TablesJob) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=7)
+    stop = threading.Event()
+    stop.set()
+
+    job.run(stop)
+
+    assert runs(ctx) == 7
+    assert is_wanted(lake)
+
+
+def test_what_it_left_halfway_as_it_ended_is_done_the_next_time(
+    lake: Lake, catalog: Catalog, job: TablesJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=7)
+    stop = threading.Event()
+    opened = Catalog.open
+
+    def ends_now(*args: Any, **more: Any) -> TableContext:
+        stop.set()
+        return opened(*args, **more)
+
+    monkeypatch.setattr(Catalog, "open", ends_now)
+    job.run(stop)
+    monkeypatch.undo()
+    assert runs(ctx) == 7
+    assert is_wanted(lake)
+
+    run(job)
+
+    assert runs(ctx) == 1
+
+
+def test_a_table_that_breaks_a_library_does_not_keep_others_from_their_upkeep(
+    catalog: Catalog, job: TablesJob, counted: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("d.a", "d.b"):
+        upsert(make(catalog, name), commits=7)
+    opened = Catalog.open
+
+    def breaks(catalog: Catalog, name: str, **more: Any) -> TableContext:
+        if name == "d.a":
+            raise pa.ArrowInvalid("odd")
+        return opened(catalog, name, **more)
+
+    monkeypatch.setattr(Catalog, "open", breaks)
+
+    run(job)
+
+    monkeypatch.undo()
+    assert runs(catalog.open("d.b")) == 1
+    assert counted["rule_errors/tables"] == 1
+
+
+def test_snapshots_of_a_branch_expire_by_age_too(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob
+) -> None:
+    ctx = make(catalog, **{"snapshot.num-retained.min": "1", "snapshot.time-retained": "3 h"})
+    branches.create(ctx, "b")
+    branch = catalog.open("d.t", branch="b")
+    upsert(branch, commits=3)
+    run(job)
+    clock.advance(4 * 3600 * 1000)
+    assert is_wanted(lake)
+
+    run(job)
+
+    branch.cache.clear()
+    assert find.earliest_id(branch) == find.latest_id(branch)
+
+
+def test_tables_that_changed_while_events_were_trimmed_are_found(lake: Lake, catalog: Catalog, job: TablesJob) -> None:
+    ctx = make(catalog)
+    run(job)
+    upsert(ctx, commits=7)
+    lake.store.commit(lambda tx: tx.run("DELETE FROM event WHERE seq < (SELECT max(seq) FROM event)"))
+    lake.bucket("paimon").put("warehouse/x", b"")
+
+    run(job)
+
+    assert runs(ctx) == 1
+
+
+def test_a_warehouse_in_a_folder_is_walked_over(tmp_path: Path, lake: Lake, clock: ManualClock) -> None:
+    (tmp_path / "nas").mkdir()
+    settings = Settings(warehouse=str(tmp_path / "nas"))
+    with Catalog(FolderFileIO(tmp_path / "nas"), "", clock=clock) as catalog:
+        catalog.create_database("d")
+        ctx = make(catalog)
+        upsert(ctx, commits=7)
+        assert is_wanted(lake, settings)
+
+        job = TablesJob(Keep(store=lake.store, settings=settings, count=lambda *_: None))
+        assert run(job) == IDLE_S
+
+        assert runs(ctx) == 1
+
+        upsert(ctx)
+        run(job)
+        assert runs(ctx) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("paimon/warehouse", ("paimon", "warehouse")),
+        ("a/b/c/", ("a", "b/c")),
+        ("/nas", (None, "")),
+        ("s3://b/p", (None, "")),
+    ],
+)
+def test_a_warehouse_is_a_bucket_and_a_folder_or_somewhere_else(place: str, found: tuple[str | None, str]) -> None:
+    assert split_warehouse(place) == found
