@@ -1,7 +1,7 @@
 """Opening a lake, and what concerns all of it: its buckets, its change feed, its upkeep."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -27,9 +27,12 @@ from hosu.rules.healing import install_healer
 if TYPE_CHECKING:  # most who open a lake ask nothing of identity, whose libraries take long to load
     from hosu.lake.identity import Groups, Keys, Policies, Users
     from hosu.lake.rules import Rules
+    from hosu.lake.tables import Tables
     from hosu.lake.templates import Outcome, Template
     from hosu.rules.backup.schedule import Schedule
     from hosu.rules.backup.taking import Report
+    from hosu.tables.sql.session import Result
+    from hosu.tables.table import Table
 
 EVENTS_PER_READ = 1_000
 LAKE_SETTINGS = frozenset(
@@ -41,6 +44,7 @@ LAKE_SETTINGS = frozenset(
         "lake_key_file",
         "object_ownership",
         "space_reserve_bytes",
+        "warehouse",
     }
 )
 """The settings that concern a lake without a server; no other is taken from the environment."""
@@ -95,6 +99,7 @@ class Lake:
         self.actor = actor
         self._engine = store
         self._is_closed = False
+        self._tables: Tables | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +126,8 @@ class Lake:
         """Finish what other threads have queued, and let go of all files. A second call does nothing."""
         if not self._is_closed:
             self._is_closed = True
+            if self._tables is not None:
+                self._tables.close()
             self._engine.close()
 
     # Buckets
@@ -151,6 +158,28 @@ class Lake:
     def delete_bucket(self, name: str) -> None:
         """Remove a bucket that holds nothing. Raises NotFoundError, or ConflictError BUCKET_NOT_EMPTY."""
         self.store.commit(partial(delete_bucket, name=name, actor=self.actor))
+
+    # Tables
+
+    @property
+    def tables(self) -> "Tables":
+        """The databases and tables of the lake's warehouse."""
+        if self._tables is None:
+            from hosu.lake.tables import Tables  # noqa: PLC0415 - Arrow takes long to load
+
+            self._tables = Tables(self)
+        return self._tables
+
+    def table(self, name: str, *, branch: str = "main", options: Mapping[str, str] | None = None) -> "Table":
+        """Open the table DATABASE.NAME; options count over those it was made with, for this opening.
+
+        Raises NotFoundError TABLE_NOT_FOUND, UnsupportedError for a table that hosu cannot serve, by what it names.
+        """
+        return self.tables.open(name, branch=branch, options=options)
+
+    def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> "Result":
+        """Run SQL over the tables of the lake: a SELECT, or one statement that changes tables, as one commit."""
+        return self.tables.sql(query, parameters)
 
     # Identity
 
