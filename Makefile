@@ -7,7 +7,7 @@ FOREIGN := tests/scenarios/foreign
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: serve test check bench s3tests scenarios-venv format clean
+.PHONY: serve test check bench bench-tables s3tests scenarios-venv format clean
 
 # Serve ./lake on 127.0.0.1:9000, status page on 127.0.0.1:9001.
 serve: $(VENV)/.serve
@@ -30,6 +30,10 @@ check: $(VENV)/.check
 # Measure against moto, a null server and the machine's limits: make bench BENCH="--quick".
 bench: $(VENV)/.bench
 	$(PY) -m benchmarks.objects $(BENCH)
+
+# Measure tables against pypaimon, pypaimon-rust, delta-rs and DuckDB: make bench-tables BENCH="--quick".
+bench-tables: $(VENV)/.test $(SCENARIOS)/.tables
+	$(PY) -m benchmarks.tables $(BENCH)
 
 # Run a local clone of ceph/s3-tests: make s3tests S3TESTS_DIR=../s3-tests
 s3tests: $(VENV)/.test
@@ -59,7 +63,8 @@ $(VENV)/.bench: $(VENV)/.serve
 	$(PIP) --editable ".[bench]"
 	touch $@
 
-$(SCENARIOS)/.done: $(FOREIGN)/requirements.txt $(FOREIGN)/pom.xml $(FOREIGN)/kafka-pom.xml constraints-scenarios.txt
+$(SCENARIOS)/.done: $(FOREIGN)/requirements.txt $(FOREIGN)/pom.xml $(FOREIGN)/kafka-pom.xml constraints-scenarios.txt \
+		$(FOREIGN)/flink-pom.xml $(FOREIGN)/paimon-requirements.txt
 	$(PYTHON) -m venv --clear $(SCENARIOS)
 	$(SCENARIOS)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-scenarios.txt \
 		--requirement $(FOREIGN)/requirements.txt
@@ -67,6 +72,14 @@ $(SCENARIOS)/.done: $(FOREIGN)/requirements.txt $(FOREIGN)/pom.xml $(FOREIGN)/ka
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(SCENARIOS)/jars
 	mvn --quiet --batch-mode --file $(FOREIGN)/kafka-pom.xml dependency:copy-dependencies \
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(SCENARIOS)/kafka
+	mvn --quiet --batch-mode --file $(FOREIGN)/flink-pom.xml package -Dlibraries=$(CURDIR)/$(SCENARIOS)/flink
+	$(PYTHON) -m venv $(SCENARIOS)/paimon
+	$(SCENARIOS)/paimon/bin/python -m pip --disable-pip-version-check --quiet install \
+		--requirement $(FOREIGN)/paimon-requirements.txt
+	touch $@
+
+$(SCENARIOS)/.tables: $(SCENARIOS)/.done
+	$(SCENARIOS)/paimon/bin/python -m pip --disable-pip-version-check --quiet install pypaimon-rust==0.4.0
 	touch $@
 
 clean:
