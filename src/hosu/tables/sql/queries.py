@@ -1,0 +1,361 @@
+"""Queries: sqlglot finds the tables in them, the engine reads those, and DuckDB does the rest.
+
+The text of a query reaches DuckDB as it was written, but for the names of tables and for time travel.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError
+
+from hosu.kernel.errors import ErrorKind, InvalidInputError, UnsupportedError
+from hosu.tables.context import Identifier
+from hosu.tables.identifiers import parse_identifier
+from hosu.tables.reading.scan import Scan
+from hosu.tables.snapshots.travel import SCAN_OPTIONS, At, Moment, resolve, time_ms
+from hosu.tables.sql.duck import Connection, Parameters, quoted
+from hosu.tables.sql.lexing import Words, fault
+from hosu.tables.sql.marking import SEPARATOR, Marked, Travel, mark
+from hosu.tables.sql.pushing import Source, needed_columns, push_down
+from hosu.tables.table import Table
+from hosu.tables.upkeep.system import system_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from hosu.tables.catalog import Catalog
+    from hosu.tables.records import Snapshot
+
+DIALECT: Final = "duckdb"
+_PREFIX: Final = "__hosu_"
+"""What names of tables begin with in what DuckDB sees."""
+
+
+@dataclass
+class Reference:
+    """One mention of a table in a query."""
+
+    node: exp.Table
+    name: str
+    """DATABASE.TABLE, and what follows a `$`."""
+
+    alias: str
+    source: Source | None = None
+    """What a table is told; None for a system table, whose rows are made already."""
+
+    rows: "pa.Table | None" = None
+    scan: Scan | None = None
+    is_latest: bool = True
+    """Whether the latest state is asked for."""
+
+
+@dataclass
+class Query:
+    """A query whose tables are registered in a connection."""
+
+    sql: str
+    parameters: Parameters
+    references: list[Reference] = field(default_factory=list)
+
+
+@dataclass
+class Given:
+    """What statements other than queries add to one."""
+
+    locals: Mapping[str, str] = field(default_factory=dict)
+    """What is registered in the connection already, by the names that a query has for it."""
+
+    travels: list[Travel] | None = None
+    """Those that names in it carry numbers of, of a statement that is marked already."""
+
+    kept: bool = False
+    """Whether tables are read once, whatever is asked of them later."""
+
+
+def parsed(sql: str) -> exp.Expr:
+    """Return a statement as sqlglot understands it; raise InvalidInputError QUERY_INVALID."""
+    try:
+        found: exp.Expr = sqlglot.parse_one(sql, dialect=DIALECT)
+    except ParseError as error:
+        raise _misread(error) from error
+    except (SqlglotError, RecursionError) as error:
+        raise fault(f"the statement cannot be read: {str(error).splitlines()[0]}") from error
+    return found
+
+
+def _misread(error: ParseError) -> InvalidInputError:
+    first: Mapping[str, Any] = error.errors[0] if error.errors else {}
+    what = str(first.get("description") or str(error).splitlines()[0]).rstrip(".")
+    near = f"{first.get('highlight') or ''}{first.get('end_context') or ''}"
+    return fault(f"the statement cannot be read: {what}", near, 0) if near else fault(what)
+
+
+class Binder:
+    """Finds tables for the names in queries."""
+
+    def __init__(self, catalog: "Catalog", database: str | None, connection: Connection) -> None:
+        self._catalog = catalog
+        self._database = database
+        self._connection = connection
+        self._count = 0
+
+    def bind(self, sql: str, parameters: Parameters = None, given: Given | None = None) -> Query:
+        """Return a query that DuckDB understands, its tables registered.
+
+        Raises InvalidInputError QUERY_INVALID, NotFoundError for tables and snapshots, UnsupportedError by name.
+        """
+        given = given or Given()
+        marked = mark(sql) if given.travels is None else Marked(sql, given.travels)
+        tree = parsed(marked.sql)
+        check_marks(tree)
+        if not isinstance(tree, exp.Query | exp.Values):
+            raise UnsupportedError(
+                ErrorKind.UNSUPPORTED, f"{tree.key.upper()} is no query, and cannot be where one is expected"
+            )
+        return self._bound(tree, marked, parameters, given)
+
+    def _bound(self, tree: exp.Expr, marked: Marked, parameters: Parameters, given: Given) -> Query:
+        by_name = _by_name(parameters)
+        found: list[Reference] = []
+        local: dict[int, str] = {}
+        for node in tree.find_all(exp.Table):
+            if not isinstance(node.this, exp.Identifier):
+                continue  # a function, which DuckDB has or not
+            plain, travel = marked.split(node.name)
+            if not node.db and not node.catalog:
+                if plain in given.locals:
+                    local[id(node)] = plain
+                    continue
+                if _is_cte(node, plain):
+                    if travel != Travel():
+                        raise fault(f"{plain!r} is no table, and has no history to travel in")
+                    continue
+            found.append(self._reference(node, plain, travel, by_name))
+        sources = {id(one.node): one.source for one in found if one.source is not None}
+        push_down(tree, sources, by_name)
+        splices = list(_qualifiers(tree, found))
+        for node in tree.find_all(exp.Table):
+            if id(node) in local:
+                name = local[id(node)]
+                splices.append(_spliced(node, given.locals[name], node.alias or name))
+        for one in found:
+            registered = f"{_PREFIX}{self._count}"
+            self._count += 1
+            self._register(one, registered, tree, kept=given.kept)
+            splices.append(_spliced(one.node, registered, one.alias))
+        return Query(_splice(marked.sql, splices), _used(marked.sql, parameters), found)
+
+    def table_name(self, parts: list[str]) -> str:
+        """Return DATABASE.TABLE of a name, in the database in use where it lacks one."""
+        if len(parts) == 1:
+            if self._database is None:
+                raise fault(f"table {parts[0]!r} lacks its database: write it as DATABASE.TABLE, or USE one")
+            parts = [self._database, *parts]
+        if len(parts) != 2:  # noqa: PLR2004 - a database and a table
+            raise fault(f"{'.'.join(parts)!r} is no name of a table: write it as DATABASE.TABLE")
+        return ".".join(parts)
+
+    def _reference(self, node: exp.Table, plain: str, travel: Travel, parameters: Mapping[str, Any]) -> Reference:
+        parts = [part for part in (node.catalog, node.db, plain) if part]
+        name = self.table_name(parts)
+        alias = node.alias or plain
+        parsed_name = parse_identifier(name)
+        options = dict(travel.options)
+        moment = self._moment(travel, options, name, parameters)
+        identifier = parsed_name.identifier
+        table = self._open(identifier, options)
+        if parsed_name.system is not None:
+            snapshot = None if moment is None else resolve(table.context, moment)
+            return Reference(node, name, alias, rows=system_table(table.context, parsed_name.system, snapshot))
+        scan = table.scan(at=moment)
+        columns = node.args.get("alias")
+        is_plain = not (columns is not None and columns.args.get("columns"))
+        source = Source(scan.context.schema, alias, is_plain)
+        return Reference(node, name, alias, source, scan=scan, is_latest=travel == Travel())
+
+    def _open(self, identifier: Identifier, options: Mapping[str, str]) -> Table:
+        name = f"{identifier.database}.{identifier.table}"
+        return Table(self._catalog, name, branch=identifier.branch, options=options or None)
+
+    def _moment(self, travel: Travel, options: Mapping[str, str], name: str, parameters: Mapping[str, Any]) -> Moment:
+        if travel.timestamp is None and travel.version is None:
+            return None
+        if any(option in options for option in SCAN_OPTIONS):
+            raise fault(f"{name} is asked for at two times: by a clause and by a hint")
+        if travel.version is not None:
+            value = self._value(travel.version, parameters)
+            if isinstance(value, bool) or not isinstance(value, int | str):
+                raise fault(f"version {travel.version} is neither the number of a snapshot nor the name of a tag")
+            return At(snapshot_id=value) if isinstance(value, int) else At(version=value)
+        assert travel.timestamp is not None
+        value = self._value(travel.timestamp, parameters)
+        if isinstance(value, str):
+            return {"scan.timestamp": value}
+        if isinstance(value, datetime):
+            return At(timestamp_ms=time_ms(value))
+        if isinstance(value, date):
+            return At(timestamp_ms=time_ms(datetime(value.year, value.month, value.day)))  # noqa: DTZ001 - here
+        raise fault(
+            f"{travel.timestamp} is no time: write '2026-01-31 09:00:00', with or without a zone, or an expression of "
+            "type TIMESTAMP; milliseconds go into the hint OPTIONS('scan.timestamp-millis' = '…')"
+        )
+
+    def _value(self, expression: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a value of any type
+        tree = parsed(f"SELECT {expression}")
+        if tree.find(exp.Table, exp.Column) is not None:
+            raise fault(f"the moment {expression} is no constant")
+        names = {node.name for node in tree.find_all(exp.Placeholder, exp.Parameter)}
+        for name in names:
+            if name not in parameters:
+                raise fault(f"parameter ${name} is not given")
+        given = {name: parameters[name] for name in names}
+        rows = self._connection.rows(f"SELECT {expression}", given)
+        return rows.column(0)[0].as_py()
+
+    def _register(self, one: Reference, registered: str, tree: exp.Expr, *, kept: bool) -> None:
+        if one.rows is not None:
+            self._connection.register(registered, one.rows)
+            return
+        assert one.source is not None
+        assert one.scan is not None
+        columns = needed_columns(tree, one.source)
+        one.scan = one.scan.narrowed(columns, one.source.where)
+        if not kept:
+            self._connection.stream(registered, one.scan.schema, one.scan.to_reader)
+            return
+        self._connection.stream(f"{registered}_read", one.scan.schema, one.scan.to_reader)
+        self._connection.keep(registered, f"SELECT * FROM {quoted(f'{registered}_read')}")
+
+
+def _is_cte(node: exp.Expr, name: str) -> bool:
+    """Whether a name is that of a common table expression that can be seen from a node."""
+    child, parent = node, node.parent
+    within: exp.Expr | None = None
+    while parent is not None:
+        if isinstance(parent, exp.CTE):
+            within = parent
+        elif isinstance(parent, exp.With):
+            is_recursive = bool(parent.args.get("recursive"))
+            for cte in parent.expressions:
+                if cte is within and not is_recursive:
+                    break
+                if cte.alias.lower() == name.lower():
+                    return True
+        else:
+            with_ = parent.args.get("with_")
+            seen = [] if with_ is None or with_ is child else with_.expressions
+            if any(cte.alias.lower() == name.lower() for cte in seen):
+                return True
+        child, parent = parent, parent.parent
+    return False
+
+
+def _by_name(parameters: Parameters) -> dict[str, Any]:
+    if not parameters:
+        return {}
+    if isinstance(parameters, Mapping):
+        return {str(name): value for name, value in parameters.items()}
+    return {str(number): value for number, value in enumerate(parameters, 1)}
+
+
+def _used(sql: str, parameters: Parameters) -> Parameters:
+    """Return the parameters without those that only moments have, which DuckDB does not see."""
+    if not isinstance(parameters, Mapping):
+        return parameters
+    words = Words(sql)
+    used = set()
+    while not words.is_over:
+        if words.next().text == "$":
+            used.add(words.peek().text)
+    return {name: value for name, value in parameters.items() if name in used or not _is_moment(name, sql)}
+
+
+def _is_moment(name: str, sql: str) -> bool:
+    return f"${name}" not in sql
+
+
+@dataclass(frozen=True)
+class _Splice:
+    start: int
+    end: int
+    text: str
+
+
+def _place(identifier: exp.Expr) -> tuple[int, int]:
+    meta = identifier.meta
+    if "start" not in meta:
+        raise fault(f"the place of {identifier.name!r} in the statement cannot be told")
+    return int(meta["start"]), int(meta["end"]) + 1
+
+
+def _spliced(node: exp.Table, registered: str, alias: str) -> _Splice:
+    first = node.args.get("catalog") or node.args.get("db") or node.this
+    start, end = _place(first)[0], _place(node.this)[1]
+    text = quoted(registered)
+    return _Splice(start, end, text if node.alias else f"{text} AS {quoted(alias)}")
+
+
+def _qualifiers(tree: exp.Expr, references: list[Reference]) -> Iterator[_Splice]:
+    """Yield what is cut out of DATABASE.TABLE.COLUMN, since DuckDB knows tables by their aliases alone."""
+    names = {(one.node.db.lower(), one.alias.lower()) for one in references if one.node.db and not one.node.alias}
+    for column in tree.find_all(exp.Column):
+        database, table = column.args.get("db"), column.args.get("table")
+        if database is not None and table is not None and (column.db.lower(), column.table.lower()) in names:
+            yield _Splice(_place(database)[0], _place(table)[0], "")
+
+
+def _splice(sql: str, splices: list[_Splice]) -> str:
+    for splice in sorted(splices, key=lambda one: one.start, reverse=True):
+        sql = sql[: splice.start] + splice.text + sql[splice.end :]
+    return sql
+
+
+def explained(query: Query) -> Iterator[tuple[str, int | None, str, str, int, int, int, int, int]]:
+    """Yield what a query reads: of each table its snapshot, columns, condition, files and bytes of how many."""
+    for one in query.references:
+        if one.scan is None or one.source is None:
+            yield one.name, None, "", "", 0, 0, 0, 0, 0
+            continue
+        is_of_files = type(one.scan) is Scan  # changes are read from wherever they are told
+        splits = one.scan.splits() if is_of_files else []
+        everything = one.scan.narrowed(one.scan.columns, None).splits() if is_of_files else []
+        yield (
+            one.name,
+            _id(one.scan.snapshot),
+            ", ".join(one.scan.columns),
+            " AND ".join(one.source.told),
+            sum(len(split.files) for split in splits),
+            sum(len(split.files) for split in everything),
+            sum(split.size_bytes for split in splits),
+            sum(split.size_bytes for split in everything),
+            sum(split.needs_merge for split in splits),
+        )
+
+
+def check_marks(tree: exp.Expr) -> None:
+    """Refuse time travel behind anything but the name of a table; raise UnsupportedError."""
+    for identifier in tree.find_all(exp.Identifier):
+        if SEPARATOR in identifier.name and not (
+            isinstance(identifier.parent, exp.Table) and identifier.arg_key == "this"
+        ):
+            name = identifier.name.partition(SEPARATOR)[0]
+            raise UnsupportedError(
+                ErrorKind.UNSUPPORTED, f"a time or a hint stands behind {name!r}, which is no table here", name=name
+            )
+
+
+def _id(snapshot: "Snapshot | None") -> int | None:
+    return None if snapshot is None else snapshot.id
+
+
+def with_columns(error: InvalidInputError, query: Query | None) -> InvalidInputError:
+    """Return the error of a column that is not there with those that are: DuckDB has seen only what was asked for."""
+    told, found, _ = error.message.partition("; Candidate bindings:")
+    if not found or query is None:
+        return error
+    there = [f"{one.alias} has {', '.join(one.source.schema.names)}" for one in query.references if one.source]
+    return InvalidInputError(error.kind, "; ".join([told.rstrip("!"), *dict.fromkeys(there)]), **error.details)
