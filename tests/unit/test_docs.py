@@ -79,7 +79,7 @@ VERBS = dict(verbs())
 def sections_of_cli_page() -> dict[str, str]:
     """Return what stands below each verb's own heading."""
     text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
-    parts = re.split(r"^### `(hosu [a-z ]*[a-z]).*`$", text, flags=re.MULTILINE)
+    parts = re.split(r"^### `(hosu [a-z -]*[a-z]).*`$", text, flags=re.MULTILINE)
     return {
         name: re.split(r"^##? ", body, maxsplit=1, flags=re.MULTILINE)[0]
         for name, body in zip(parts[1::2], parts[2::2], strict=True)

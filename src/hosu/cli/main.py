@@ -29,6 +29,8 @@ COMMAND_MODULES = (
     "hosu.cli.rule",
     "hosu.cli.scrub",
     "hosu.cli.doctor",
+    "hosu.cli.sql",
+    "hosu.cli.table",
 )
 """Modules whose `register(app)` adds verbs; they import what they need only when a verb runs."""
 
