@@ -25,9 +25,6 @@ STOP_GRACE_S = 30.0
 KILL_AFTER_S = STOP_GRACE_S + 15.0
 """A process that has not ended by then is killed: it had its grace, and time to close the lake."""
 
-LOOK_AGAIN_S = 1.0
-"""After a SIGHUP the terminal is looked for again so much later."""
-
 RUN_S_MIN = 1.0
 """A process that died sooner after its start waits for the rest of it, so that it does not take the machine."""
 
@@ -62,7 +59,6 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._is_stopping = False
         self._is_asked_to_reload = False
-        self._look_again_s: float | None = None
         # Who was started with `nohup` stays when the terminal closes.
         self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
         self._alive_read, self._alive_write = os.pipe()
@@ -92,7 +88,6 @@ class Supervisor:
                 os.read(self._wake_read, 4096)
             if self._is_asked_to_reload:
                 self._pass_on_hangup()
-            self._look_for_terminal()
             self._reap()
         self._shut_down()
 
@@ -108,20 +103,12 @@ class Supervisor:
         if self._has_terminal and not _has_terminal():
             self._is_stopping = True
             return
-        # The signal may be here before the terminal is gone for good.
-        self._look_again_s = time.monotonic() + LOOK_AGAIN_S if self._has_terminal else None
         for service in self._services:
             if service.pid:
                 os.kill(service.pid, signal.SIGHUP)
 
-    def _look_for_terminal(self) -> None:
-        if self._look_again_s is not None and self._look_again_s <= time.monotonic():
-            self._look_again_s = None
-            self._is_stopping = self._is_stopping or not _has_terminal()
-
     def _pause_s(self) -> float | None:
         waiting = [service.start_after_s for service in self._services if service.start_after_s is not None]
-        waiting += [] if self._look_again_s is None else [self._look_again_s]
         return max(min(waiting) - time.monotonic(), 0.0) if waiting else None
 
     def _start(self, service: Service) -> None:

@@ -267,6 +267,7 @@ def test_a_server_whose_terminal_closes_stops(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
 
     def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
@@ -285,7 +286,7 @@ def test_a_server_whose_terminal_closes_stops(tmp_path: Path) -> None:
             f"127.0.0.1:{port}", READY_PATH
         )  # the terminal is still there: nothing but a request to reload
         os.close(ours)
-        assert process.wait(60) == 0, (tmp_path / "server.log").read_text()
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()
