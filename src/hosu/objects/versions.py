@@ -274,7 +274,9 @@ def remove(tx: Tx, bucket: Bucket, record: ObjectRecord, *, actor: str, bypass_g
     check_may_change(tx, bucket, record.key, "removed")
     key, is_current = record.key, record.is_latest and not record.is_marker
     if is_current:
-        tx.run("DELETE FROM object WHERE bucket_id = ? AND key = ?", (bucket.id, key))
+        place = (bucket.id, key, record.seq)
+        gone = tx.value("DELETE FROM object WHERE bucket_id = ? AND key = ? AND seq = ? RETURNING seq", place)
+        assert gone is not None, "the record is not of the object that is there now"
         tx.count(bucket.id, objects=-1, object_bytes=-record.size_bytes)
     else:
         _delete_version(tx, bucket, record)
@@ -341,7 +343,9 @@ def _drop_null_version(tx: Tx, bucket: Bucket, key: str) -> None:
 
 
 def _delete_version(tx: Tx, bucket: Bucket, record: ObjectRecord) -> None:
-    tx.run("DELETE FROM version WHERE bucket_id = ? AND key = ? AND seq = ?", (bucket.id, record.key, record.seq))
+    place = (bucket.id, record.key, record.seq)
+    gone = tx.value("DELETE FROM version WHERE bucket_id = ? AND key = ? AND seq = ? RETURNING seq", place)
+    assert gone is not None, "the record is not of a version that is there now"
     if record.is_marker:
         tx.count(bucket.id, markers=-1)
     else:

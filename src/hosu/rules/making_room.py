@@ -360,7 +360,9 @@ def _is_same(tx: Tx, doomed: Doomed) -> bool:
     current = tx.row("SELECT seq, attributes FROM object WHERE bucket_id = ? AND key = ?", place)
     decided = {record.seq: record for record in doomed.records}
     if any(record.is_latest for record in doomed.records):
-        if current is None or not stored.keys() <= decided.keys():
+        if current is None or current[0] not in decided or not stored.keys() <= decided.keys():
+            return False
+        if not decided[current[0]].is_latest:
             return False
         stored[current[0]] = current[1]
     elif len(decided) > 1 and (current is not None or stored.keys() != decided.keys()):

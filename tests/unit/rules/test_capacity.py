@@ -221,6 +221,19 @@ def test_an_object_replaced_between_the_plan_and_its_transaction_stays(
     assert bucket.get("a") == b"new"
 
 
+def test_a_version_put_between_the_plan_and_its_transaction_stays(lake: Lake, clock: ManualClock) -> None:
+    versioned = lake.create_bucket("versioned")
+    versioned.enable_versioning()
+    fill(versioned, clock, "a", "b", "c")
+    rule = rule_of(lake, quota_bytes=310, high_water=0.01)
+    gauge = measure(lake.store, lake.store.view(), rule)
+    batch = list(plan_room(lake.store, lake.store.view(), rule, SETTINGS, gauge))
+    versioned.put("a", b"new")
+    lake.store.commit(partial(making_room._carry_out, batch=batch, rule=rule, gauge=gauge))
+    assert versioned.get("a") == b"new"
+    assert find_faults(lake.store) == []
+
+
 def test_nothing_more_goes_than_must_when_others_delete_meanwhile(
     lake: Lake, bucket: Bucket, clock: ManualClock
 ) -> None:
