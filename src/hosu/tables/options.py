@@ -320,15 +320,6 @@ class Options:
         return self.snapshot_time_retained if given is None else int(given)
 
     @property
-    def changelog_outlives_snapshots(self) -> bool:
-        """Whether changelogs are kept longer than their snapshots."""
-        return (
-            self.changelog_num_retained_max > self.snapshot_num_retained_max
-            or self.changelog_time_retained > self.snapshot_time_retained
-            or self.changelog_num_retained_min > self.snapshot_num_retained_min
-        )
-
-    @property
     def scan_mode(self) -> str:
         """Where a read begins: `scan.mode`, or what the options beside it mean."""
         given = str(self.value("scan.mode"))

@@ -21,8 +21,6 @@ VALUE_KIND = "_VALUE_KIND"
 
 KEY_PREFIX = "_KEY_"
 
-SEQUENCE_UNKNOWN = -1
-
 
 class RowKind(IntEnum):
     """What a row of a changelog says: the values of `_VALUE_KIND`."""

@@ -7,6 +7,7 @@ from hosu.kernel.limits import GIB, KIB, MIB
 from hosu.tables.optionregistry import Status, check_options, registry
 from hosu.tables.options import ChangelogProducer, MergeEngine, Options
 from hosu.tables.optionvalues import parse_duration_ms, parse_size_bytes
+from hosu.tables.upkeep.retention import changelogs_stay
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_given_values_count_and_follow_each_other() -> None:
     assert options.sequence_descending
     assert options.merge_engine is MergeEngine.PARTIAL_UPDATE
     assert [options.file_format_at(level) for level in (0, 1, 5)] == ["avro", "parquet", "orc"]
-    assert options.changelog_outlives_snapshots
-    assert not Options({}).changelog_outlives_snapshots
+    assert changelogs_stay(options)
+    assert not changelogs_stay(Options({}))
     assert [options.stats_mode("a", 0), options.stats_mode("b", 0), options.stats_mode("b", 1)] == [
         "full",
         "none",

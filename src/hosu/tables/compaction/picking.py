@@ -30,9 +30,6 @@ class Policy:
     trigger: int = 5
     """Runs from which on a bucket is looked at: `num-sorted-run.compaction-trigger`."""
 
-    stop_trigger: int = 8
-    """Runs from which on a writer compacts by itself."""
-
     size_ratio_percent: int = 1
     max_amplification_percent: int = 200
     interval_ms: int | None = None
@@ -59,7 +56,6 @@ def policy_of(options: "Options", *, small_bytes: int | None = None) -> Policy:
     total_bytes = options.compaction_total_size_threshold
     return Policy(
         trigger=trigger,
-        stop_trigger=options.num_sorted_run_stop_trigger,
         size_ratio_percent=options.compaction_size_ratio,
         max_amplification_percent=options.compaction_max_size_amplification_percent,
         interval_ms=options.compaction_optimization_interval,

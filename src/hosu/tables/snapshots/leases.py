@@ -15,7 +15,7 @@ from hosu.kernel.errors import HosuError
 from hosu.tables.context import TableContext
 from hosu.tables.records import Snapshot
 from hosu.tables.snapshots import changelogs, consumers, find
-from hosu.tables.snapshots.tags import is_expiring, not_found, tags
+from hosu.tables.snapshots.tags import is_expiring, tags
 
 QUIET_SECONDS: Final = 30.0
 """How long a read of a young snapshot goes on before it writes a lease."""
@@ -86,7 +86,7 @@ def hold(ctx: TableContext, snapshot: Snapshot) -> Iterator[Lease]:
             lease.write()
             # An expiry says how far it goes before it looks for leases: one of the two sees the other.
             if is_expiring(ctx, snapshot.id) and not changelogs.is_kept(ctx, snapshot.id):
-                raise not_found(ctx, snapshot.id)
+                raise find.not_found(ctx, snapshot.id)
         yield lease
     finally:
         _KEEPER.remove(lease)

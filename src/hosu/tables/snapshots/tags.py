@@ -144,7 +144,7 @@ def create(
     # An expiry that had begun before the tag was there has not seen it, and says so by its hint.
     if is_expiring(ctx, tag.snapshot.id) and not _is_held_by_others(ctx, tag):
         ctx.files.delete_many([key])
-        raise not_found(ctx, tag.snapshot.id)
+        raise find.not_found(ctx, tag.snapshot.id)
     return tag
 
 
@@ -187,19 +187,6 @@ def is_expiring(ctx: TableContext, snapshot_id: int) -> bool:
     """Whether an expiry of this snapshot has begun: its hint lies above."""
     hint = find.read_hint(ctx, find.EARLIEST)
     return hint is not None and snapshot_id < hint
-
-
-def not_found(ctx: TableContext, snapshot_id: int) -> NotFoundError:
-    """Return the error for a snapshot that is not kept, which says which ones are."""
-    first, last = find.earliest_id(ctx), find.latest_id(ctx)
-    there = "it has none" if first is None else f"it has {first} to {last}"
-    return NotFoundError(
-        ErrorKind.SNAPSHOT_NOT_FOUND,
-        f"{ctx.identifier} has no snapshot {snapshot_id}: {there}",
-        snapshot=snapshot_id,
-        earliest=first,
-        latest=last,
-    )
 
 
 def nearest_before(sorted_tags: Iterable[Tag], snapshot_id: int) -> Tag | None:
@@ -251,7 +238,7 @@ def _snapshot_document(ctx: TableContext, snapshot_id: int | None) -> dict[str, 
     for key in keys:
         with suppress(NotFoundError):
             return _without_times(ctx, key)
-    raise not_found(ctx, snapshot_id)
+    raise find.not_found(ctx, snapshot_id)
 
 
 def _without_times(ctx: TableContext, key: str) -> dict[str, Any]:

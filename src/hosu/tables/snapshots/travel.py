@@ -97,7 +97,7 @@ def by_id(ctx: TableContext, snapshot_id: int) -> Snapshot:
     if found is None:
         found = next((tag.snapshot for tag in tags.tags(ctx) if tag.snapshot.id == snapshot_id), None)
     if found is None:
-        raise tags.not_found(ctx, snapshot_id)
+        raise find.not_found(ctx, snapshot_id)
     return found
 
 
