@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from hosu.tables.manifests.partitions import Partitions
-from hosu.tables.records import BucketChange, DataFile, FileKind, IndexEntry, IndexFile, ManifestEntry
+from hosu.tables.records import BucketChange, DataFile, FileKind, IndexEntry, ManifestEntry
 
 DELETION_VECTORS: Final = "DELETION_VECTORS"
 HASH: Final = "HASH"
@@ -42,12 +42,7 @@ def appended(changes: Sequence[BucketChange], partitions: Partitions) -> FileCha
         _add(found.entries, change, partition, FileKind.DELETE, change.deleted_files)
         _add(found.entries, change, partition, FileKind.ADD, change.new_files)
         _add(found.changelog, change, partition, FileKind.ADD, change.changelog_files)
-        for file in change.new_indexes:
-            if not _belongs_to_compaction(change, file.index_type):
-                found.indexes.append(_index(change, partition, file))
-        for index_type in change.cleared_indexes:
-            if not _belongs_to_compaction(change, index_type):
-                found.cleared.append((partition, change.bucket, index_type))
+        _add_indexes(found, change, partition, of_compaction=False)
     return found
 
 
@@ -59,12 +54,7 @@ def compacted(changes: Sequence[BucketChange], partitions: Partitions) -> FileCh
         _add(found.entries, change, partition, FileKind.DELETE, change.compact_before)
         _add(found.entries, change, partition, FileKind.ADD, change.compact_after)
         _add(found.changelog, change, partition, FileKind.ADD, change.compact_changelog)
-        for file in change.new_indexes:
-            if _belongs_to_compaction(change, file.index_type):
-                found.indexes.append(_index(change, partition, file))
-        for index_type in change.cleared_indexes:
-            if _belongs_to_compaction(change, index_type):
-                found.cleared.append((partition, change.bucket, index_type))
+        _add_indexes(found, change, partition, of_compaction=True)
     return found
 
 
@@ -86,5 +76,14 @@ def _add(
     ]
 
 
-def _index(change: BucketChange, partition: bytes, file: IndexFile) -> IndexEntry:
-    return IndexEntry(partition=partition, bucket=change.bucket, file=file)
+def _add_indexes(found: FileChanges, change: BucketChange, partition: bytes, *, of_compaction: bool) -> None:
+    found.indexes += [
+        IndexEntry(partition=partition, bucket=change.bucket, file=file)
+        for file in change.new_indexes
+        if _belongs_to_compaction(change, file.index_type) is of_compaction
+    ]
+    found.cleared += [
+        (partition, change.bucket, index_type)
+        for index_type in change.cleared_indexes
+        if _belongs_to_compaction(change, index_type) is of_compaction
+    ]
