@@ -5,11 +5,12 @@ greater than every number and equals itself, as in DuckDB and in Paimon.
 """
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -308,8 +309,8 @@ class Like(Predicate):
 
 
 @dataclass(frozen=True)
-class And(Predicate):
-    """Predicates that all hold."""
+class _Several(Predicate):
+    """Predicates that decide together."""
 
     parts: tuple[Predicate, ...]
 
@@ -318,12 +319,18 @@ class And(Predicate):
         """The columns of all parts."""
         return frozenset().union(*(part.columns for part in self.parts))
 
+    def renamed(self, names: Mapping[str, str]) -> Predicate:
+        """Return the same of other columns."""
+        return replace(self, parts=tuple(part.renamed(names) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class And(_Several):
+    """Predicates that all hold."""
+
     def to_arrow(self) -> pc.Expression:
         """Return the parts, joined."""
-        found = self.parts[0].to_arrow()
-        for part in self.parts[1:]:
-            found &= part.to_arrow()
-        return found
+        return reduce(operator.and_, [part.to_arrow() for part in self.parts])
 
     def may_match(self, bounds: Mapping[str, Bounds]) -> bool:
         """Whether every part may match."""
@@ -337,32 +344,18 @@ class And(Predicate):
         """Return the parts negated, of which one has to hold."""
         return disjunction([part.negated() for part in self.parts])
 
-    def renamed(self, names: Mapping[str, str]) -> Predicate:
-        """Return the same of other columns."""
-        return And(tuple(part.renamed(names) for part in self.parts))
-
     def conjuncts(self) -> tuple[Predicate, ...]:
         """Return the parts."""
         return self.parts
 
 
 @dataclass(frozen=True)
-class Or(Predicate):
+class Or(_Several):
     """Predicates of which one holds."""
-
-    parts: tuple[Predicate, ...]
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """The columns of all parts."""
-        return frozenset().union(*(part.columns for part in self.parts))
 
     def to_arrow(self) -> pc.Expression:
         """Return the parts, joined."""
-        found = self.parts[0].to_arrow()
-        for part in self.parts[1:]:
-            found |= part.to_arrow()
-        return found
+        return reduce(operator.or_, [part.to_arrow() for part in self.parts])
 
     def may_match(self, bounds: Mapping[str, Bounds]) -> bool:
         """Whether any part may match."""
@@ -375,10 +368,6 @@ class Or(Predicate):
     def negated(self) -> Predicate:
         """Return the parts negated, which all have to hold."""
         return conjunction([part.negated() for part in self.parts])
-
-    def renamed(self, names: Mapping[str, str]) -> Predicate:
-        """Return the same of other columns."""
-        return Or(tuple(part.renamed(names) for part in self.parts))
 
 
 def conjunction(parts: Iterable[Predicate]) -> Predicate:
