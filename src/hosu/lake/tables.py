@@ -20,6 +20,7 @@ from hosu.kernel.fileio import FileIO
 from hosu.lake.opening import lake_settings
 from hosu.objects.fileio import ObjectFileIO
 from hosu.rules.locations import open_location
+from hosu.rules.wanted import split_warehouse
 from hosu.tables.catalog import Catalog
 from hosu.tables.context import MEMORY_BYTES
 from hosu.tables.evolution import SchemaChange
@@ -132,7 +133,7 @@ class Tables:
 def _warehouse(lake: "Lake") -> tuple[str | None, FileIO, str]:
     """Return the bucket of this lake or None, the files, and the folder below which databases are."""
     place = lake_settings(lake.path).warehouse
-    if place.startswith(("/", "s3://")):
-        return None, open_location(place, store_path=lake.path, clock=lake.store.clock), ""
-    bucket, _, folder = place.partition("/")
-    return bucket, ObjectFileIO(lake.store, bucket, actor=lake.actor), folder.strip("/")
+    bucket, folder = split_warehouse(place)
+    if bucket is None:
+        return None, open_location(place, store_path=lake.path, clock=lake.store.clock), folder
+    return bucket, ObjectFileIO(lake.store, bucket, actor=lake.actor), folder

@@ -360,9 +360,8 @@ def _is_same(tx: Tx, doomed: Doomed) -> bool:
     current = tx.row("SELECT seq, attributes FROM object WHERE bucket_id = ? AND key = ?", place)
     decided = {record.seq: record for record in doomed.records}
     if any(record.is_latest for record in doomed.records):
-        if current is None or current[0] not in decided or not stored.keys() <= decided.keys():
-            return False
-        if not decided[current[0]].is_latest:
+        newest = {record.seq for record in doomed.records if record.is_latest}
+        if current is None or newest != {current[0]} or not stored.keys() <= decided.keys():
             return False
         stored[current[0]] = current[1]
     elif len(decided) > 1 and (current is not None or stored.keys() != decided.keys()):
