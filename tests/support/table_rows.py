@@ -1,10 +1,12 @@
 """What a table holds, read straight from its files."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from hosu.tables.catalog import Catalog
 from hosu.tables.context import TableContext
 from hosu.tables.files import read_file
 from hosu.tables.manifests import live_entries, partition_values
@@ -31,6 +33,25 @@ class MakeTable(Protocol):
     ) -> TableContext:
         """Return the table; in one bucket, unless options say otherwise."""
         ...
+
+
+def table_maker(catalog: Catalog, defaults: Mapping[str, str] | None = None) -> MakeTable:
+    """Return what makes tables in the database `d` of a catalog, with these options unless others are given."""
+    numbers = count(1)
+
+    def make(
+        keys: Sequence[str] = ("id",),
+        *,
+        partitions: Sequence[str] = (),
+        schema: pa.Schema | Sequence[DataField] = TICKS,
+        options: Mapping[str, str] | None = None,
+    ) -> TableContext:
+        name = f"d.t{next(numbers)}"
+        given = {"bucket": "1" if keys else "-1", **(defaults or {}), **(options or {})}
+        catalog.create_table(name, schema, partition_keys=partitions, primary_keys=keys, options=given)
+        return catalog.open(name)
+
+    return make
 
 
 def latest_of(ctx: TableContext) -> Snapshot:

@@ -1,15 +1,12 @@
 """A catalog in memory, and tables of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-import pyarrow as pa
 import pytest
-from tests.support.table_rows import TICKS, MakeTable
+from tests.support.table_rows import MakeTable, table_maker
 
 from hosu.kernel.fileio.memory import MemoryFileIO
 from hosu.tables.catalog import Catalog
-from hosu.tables.context import TableContext
-from hosu.tables.types import DataField
 from hosu.testing.manual_clock import ManualClock
 
 
@@ -37,20 +34,4 @@ def catalog(files: MemoryFileIO, clock: ManualClock) -> Iterator[Catalog]:
 @pytest.fixture
 def make(catalog: Catalog) -> MakeTable:
     """Return what makes a table and opens it."""
-    made = 0
-
-    def make(
-        keys: Sequence[str] = ("id",),
-        *,
-        partitions: Sequence[str] = (),
-        schema: pa.Schema | Sequence[DataField] = TICKS,
-        options: Mapping[str, str] | None = None,
-    ) -> TableContext:
-        nonlocal made
-        made += 1
-        name = f"d.t{made}"
-        given = {"bucket": "1" if keys else "-1", "write-only": "true", **(options or {})}
-        catalog.create_table(name, schema, partition_keys=partitions, primary_keys=keys, options=given)
-        return catalog.open(name)
-
-    return make
+    return table_maker(catalog, {"write-only": "true"})
