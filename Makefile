@@ -64,7 +64,7 @@ $(VENV)/.bench: $(VENV)/.serve
 	touch $@
 
 $(SCENARIOS)/.done: $(FOREIGN)/requirements.txt $(FOREIGN)/pom.xml $(FOREIGN)/kafka-pom.xml constraints-scenarios.txt \
-		$(FOREIGN)/flink-pom.xml $(FOREIGN)/paimon-requirements.txt
+		$(FOREIGN)/flink-pom.xml $(FOREIGN)/paimon-pom.xml $(FOREIGN)/paimon-requirements.txt
 	$(PYTHON) -m venv --clear $(SCENARIOS)
 	$(SCENARIOS)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-scenarios.txt \
 		--requirement $(FOREIGN)/requirements.txt
@@ -73,6 +73,7 @@ $(SCENARIOS)/.done: $(FOREIGN)/requirements.txt $(FOREIGN)/pom.xml $(FOREIGN)/ka
 	mvn --quiet --batch-mode --file $(FOREIGN)/kafka-pom.xml dependency:copy-dependencies \
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(SCENARIOS)/kafka
 	mvn --quiet --batch-mode --file $(FOREIGN)/flink-pom.xml package -Dlibraries=$(CURDIR)/$(SCENARIOS)/flink
+	mvn --quiet --batch-mode --file $(FOREIGN)/paimon-pom.xml package -Dlibraries=$(CURDIR)/$(SCENARIOS)/paimon-tests
 	$(PYTHON) -m venv $(SCENARIOS)/paimon
 	$(SCENARIOS)/paimon/bin/python -m pip --disable-pip-version-check --quiet install \
 		--requirement $(FOREIGN)/paimon-requirements.txt

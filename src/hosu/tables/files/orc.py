@@ -57,8 +57,7 @@ class OrcFileWriter:
 
 
 def _check(kind: DataType) -> None:
-    if kind.root in {"TIMESTAMP_LTZ", "VARIANT"}:
-        # Java writes and reads the first in the time zone of its process, which no file should depend on.
+    if kind.root == "VARIANT":
         raise UnsupportedError(
             ErrorKind.UNSUPPORTED,
             f"ORC files with {kind} are not written: set 'file.format' to parquet",
@@ -153,9 +152,11 @@ class OrcFileReader:
         self._refuse_local_times(names)
         return self._file.read(columns=list(names)).select(list(names))
 
-    def batches(self, names: Sequence[str], groups: Sequence[int] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the same in batches of at most batch_rows rows."""
-        del groups
+    def batches(
+        self, names: Sequence[str], groups: Sequence[int] | None, batch_rows: int, batch_bytes: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the same in batches of at most batch_rows rows: a stripe is held at a time, whatever it takes."""
+        del groups, batch_bytes
         if not names:
             yield from _rows_alone(self._file.nrows).to_batches(batch_rows)
             return

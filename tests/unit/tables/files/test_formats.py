@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import orc
 from tests.support.table_files import open_table
 
 from hosu.kernel.errors import InvalidInputError, UnsupportedError
@@ -155,11 +156,20 @@ def test_orc_refuses_times_before_1970_which_java_misreads(files: FileIO, when: 
     assert not list(files.list("w/d.db/t/bucket"))
 
 
-@pytest.mark.parametrize("file_format", ["orc", "avro"])
-def test_types_that_a_format_cannot_hold_are_refused_by_name(files: FileIO, file_format: str) -> None:
-    kind = "zoned" if file_format == "orc" else "nanos"
+def test_orc_has_moments_as_java_in_utc_has_them(files: FileIO) -> None:
+    ctx = open_table(files, {name: COLUMNS[name] for name in ZONED}, options={"file.format": "orc"})
+    moment = MOMENT.replace(year=2026, tzinfo=dt.UTC)
+    rows = rows_of(ctx, [{"zoned": moment.replace(microsecond=123000), "zoned6": moment}, dict.fromkeys(ZONED)])
+    (file,) = write_files(ctx, (), 0, rows)
+    stored = orc.ORCFile(BytesIO(ctx.files.read(ctx.layout.data_file((), 0, file.file_name))))
+    assert {str(field.type) for field in stored.schema} == {"timestamp[ns, tz=UTC]"}, "ORC's type of instants"
+    assert read_file(ctx, (), 0, file).equals(rows)
+
+
+@pytest.mark.parametrize(("file_format", "kind"), [("orc", "variant"), ("avro", "nanos")])
+def test_types_that_a_format_cannot_hold_are_refused_by_name(files: FileIO, file_format: str, kind: str) -> None:
     ctx = open_table(files, {kind: (COLUMNS | NANOS)[kind]}, options={"file.format": file_format})
-    with pytest.raises(UnsupportedError, match="TIMESTAMP"):
+    with pytest.raises(UnsupportedError, match=r"TIMESTAMP|VARIANT"):
         write_files(ctx, (), 0, pa.table({kind: pa.nulls(1, ctx.schema.arrow.field(kind).type)}))
     assert not list(files.list("w/d.db/t/bucket"))
 
