@@ -2,42 +2,52 @@
 
 It follows the change feed: a snapshot that somebody commits to the warehouse, be it through S3 or in this process, has
 its table looked at. What time alone makes due is noted in a counter of the lake. A warehouse outside of the lake has no
-feed, and is walked over once a minute.
+feed, and is walked over once a minute, sooner while something changes there.
 """
 
 import math
-import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from time import process_time
 from typing import TYPE_CHECKING, Final
 
 from hosu.kernel.errors import ErrorKind, HosuError
 from hosu.kernel.log import get_logger
-from hosu.objects.audit import Origin
-from hosu.objects.feed import read_events
-from hosu.objects.fileio import ObjectFileIO
-from hosu.objects.store import ObjectStore
-from hosu.objects.transaction import Tx
+from hosu.lake.table_feed import Feed, Found, TableKey, all_tables, counter
+from hosu.lake.table_telling import RULE, Teller
+from hosu.lake.warehouses import open_warehouse
 from hosu.rules.keeping import Keep
-from hosu.rules.locations import open_location
-from hosu.rules.wanted import TABLES_DUE, TABLES_KEEPER, TABLES_RESTED, TABLES_SEEN, split_warehouse
+from hosu.rules.wanted import TABLES_DUE, TABLES_KEEPER, TABLES_RESTED, split_warehouse
 
 if TYPE_CHECKING:  # the libraries of tables take long to load, and much memory
     from hosu.tables.catalog import Catalog
     from hosu.tables.compaction.compacting import Outcome
     from hosu.tables.context import TableContext
     from hosu.tables.records import Snapshot
-    from hosu.tables.upkeep.report import Report
 
-RULE: Final = "tables"
 FOLLOW_S: Final = 2.0
-"""How soon it looks again after a table has changed."""
+"""How soon it looks again while it runs: a read of the change feed where nothing has changed."""
+
+FOLLOW_S_MIN: Final = 0.1
+COMMITS: Final = 8
+"""Commits to one table between two looks that it aims at: each leaves a run more to be merged by reads."""
+
+SHARE: Final = 1
+"""How many times as long as a look kept the processor busy it waits at least for the next: with the rest that the
+keeper takes after each run, at most a third of a core goes into it. By the clock a look may take far longer, for it has
+a low priority: runs have piled up meanwhile, and waiting in proportion would have more of them pile up."""
+
+SHARE_OUTSIDE: Final = 10
+"""The same where each look is a walk over all tables."""
 
 IDLE_S: Final = 60.0
 AGE_MS: Final = 10 * 60 * 1000
 """How often a table is looked at whose snapshots, tags or partitions expire by their age."""
+
+TURN_S: Final = 60.0
+"""How long one table is compacted before others have their turn; a bucket that was begun is done to its end."""
+
+RETRY_S: Final = 10.0
+"""How long a table that cannot be looked after is left alone at first; each time twice as long, up to `AGE_MS`."""
 
 SMALL_BYTES: Final = 16 << 20
 """A bucket below this size is compacted whole when it has changed: one run is read several times faster than many."""
@@ -49,21 +59,20 @@ without end it takes a twentieth of a core. Meanwhile only as much is compacted 
 REST_QUIET: Final = 9
 """The same for a table that got no commit since the last look: with commits that come slowly, a tenth of a core."""
 
-EVENTS_PER_READ: Final = 1_000
-NAMED_MAX: Final = 10
-"""How many of what expired are named in a line of the audit log."""
-
+_GONE: Final = frozenset({ErrorKind.TABLE_NOT_FOUND, ErrorKind.DATABASE_NOT_FOUND, ErrorKind.BRANCH_NOT_FOUND})
 _LOG = get_logger("tables")
 
 
-@dataclass
-class Found:
-    """Tables that changed, by name and branch."""
+class _Turn(threading.Event):
+    """Is set once the keeper ends, or a table has had its time while others wait."""
 
-    tables: dict[tuple[str, str], None] = field(default_factory=dict)
-    seen: int = 0
-    is_all: bool = False
-    """Whether any table may have changed, since not all events are there any more."""
+    def __init__(self, keep: Keep, stop: threading.Event) -> None:
+        super().__init__()
+        self._clock, self._stop = keep.store.clock, stop
+        self._until_s = self._clock.monotonic() + TURN_S
+
+    def is_set(self) -> bool:
+        return self._stop.is_set() or self._clock.monotonic() >= self._until_s
 
 
 class TablesJob:
@@ -75,121 +84,134 @@ class TablesJob:
         self._keep = keep
         self._store = keep.store
         self._bucket, self._folder = split_warehouse(keep.settings.warehouse)
+        self._feed = Feed(keep.store, self._bucket, self._folder)
+        self._tell = Teller(keep, self._bucket)
         self._catalog: Catalog | None = None
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._follow_s = FOLLOW_S
+        self._seen: dict[TableKey, tuple[int, int]] = {}
         """Of tables outside of the lake: the latest snapshot, and when it was looked at."""
-        self._rests_s: dict[tuple[str, str], tuple[float, float]] = {}
+        self._rests_s: dict[TableKey, tuple[float, float]] = {}
         """Of tables whose small buckets rest: until when, by the monotonic clock, and until when if they are quiet."""
-        self._waiting: set[tuple[str, str]] = set()
-        """Those of them that have changed meanwhile."""
+        self._waiting: set[TableKey] = set()
+        """Those of them that have changed meanwhile, and tables whose turn was over."""
+        self._failed: dict[TableKey, tuple[int, float]] = {}
+        """Of tables that cannot be looked after: how often they could not, and until when they are left alone."""
 
     def run(self, stop: threading.Event) -> float:
         """Look after the tables that have changed, and those that are due by time; return when to look again."""
         store = self._store
-        now_ms = store.clock.now_ms()
-        found = self._changed()
-        is_due = _counter(store, TABLES_DUE, now_ms + 1) <= now_ms
+        now_ms, began_s, busy_s = store.clock.now_ms(), store.clock.monotonic(), process_time()
+        found = self._feed.changed()
+        is_due = counter(store, TABLES_DUE, now_ms + 1) <= now_ms
         # A keeper that began anew does not know which tables waited.
-        is_due = is_due or (_counter(store, TABLES_RESTED, now_ms + 1) <= now_ms and not self._waiting)
+        is_due = is_due or (counter(store, TABLES_RESTED, now_ms + 1) <= now_ms and not self._waiting)
         catalog = self._open()
         if catalog is None:
-            self._note(found.seen, None, None)
+            self._feed.note(found, {TABLES_DUE: None, TABLES_RESTED: None})
             return IDLE_S
         is_whole = is_due or found.is_all or self._bucket is None
-        rested = [key for key in self._waiting if not self._rest_s(key, is_quiet=key not in found.tables)]
-        names = list(dict.fromkeys([*found.tables, *rested, *(_all_tables(catalog) if is_whole else ())]))
-        ages = False
-        for name, branch in names:
+        every = list(all_tables(catalog)) if is_whole else []
+        if is_whole:
+            self._tell.forget_others({_subject(key) for key in every})
+        ages, is_changing = False, False
+        for key, is_rested in self._keys(found, every).items():
             if stop.is_set():
                 return 0.0
-            is_rested = (name, branch) in rested
-            ages = self._look_after(catalog, name, branch, stop, is_rested=is_rested) or ages
+            has_changed, has_ages_ = self._look_after(catalog, key, stop, is_rested=is_rested)
+            is_changing, ages = is_changing or has_changed, ages or has_ages_
         if stop.is_set():
             return 0.0  # the last table may have been left halfway
         rests_s = [
             max(self._rest_s(key, is_quiet=True), FOLLOW_S if key in found.tables else 0.0) for key in self._waiting
         ]
-        rest_s = min(rests_s, default=None)
-        pause_s = IDLE_S if rest_s is None else min(rest_s, IDLE_S)
+        rests_s += [max(until_s - store.clock.monotonic(), 0.0) for _, until_s in self._failed.values()]
         if self._bucket is None:
-            return pause_s
+            took_s = store.clock.monotonic() - began_s
+            pause_s = min(max(SHARE_OUTSIDE * took_s, FOLLOW_S), IDLE_S) if is_changing else IDLE_S
+            return min([pause_s, *rests_s])
         due = [now_ms + AGE_MS] if ages else []
         if not is_whole:  # the others may be due before
-            due += [at_ms for at_ms in [_counter(store, TABLES_DUE, 0)] if at_ms]
-        self._note(found.seen, min(due, default=None), None if rest_s is None else now_ms + math.ceil(rest_s * 1000))
-        return min(FOLLOW_S, pause_s) if found.tables else pause_s
+            due += [at_ms for at_ms in [counter(store, TABLES_DUE, 0)] if at_ms]
+        rest_ms = now_ms + math.ceil(min(rests_s) * 1000) if rests_s else None
+        self._feed.note(found, {TABLES_DUE: min(due, default=None), TABLES_RESTED: rest_ms})
+        return self._pause_s(found, process_time() - busy_s, rests_s)
 
-    def _changed(self) -> Found:
-        """Read on in the change feed: which tables got snapshots that are not the keeper's own."""
-        view = self._store.view()
-        found = Found(seen=_counter(self._store, TABLES_SEEN, 0))
-        if self._bucket is None:
-            return found
-        oldest = view.value("SELECT min(seq) FROM event")
-        found.is_all = found.seen == 0 or (oldest is not None and found.seen + 1 < oldest)
-        pattern = _snapshot_pattern(self._folder)
-        while events := read_events(view, after_seq=found.seen, limit=EVENTS_PER_READ):
-            found.seen = events[-1].seq
-            for event in events:
-                match = pattern.match(event.key) if event.bucket == self._bucket else None
-                if match is not None and event.actor != TABLES_KEEPER and event.kind.startswith("ObjectCreated"):
-                    name = f"{match['database']}.{match['table']}"
-                    found.tables[name, match["branch"] or "main"] = None
-        return found
+    def _keys(self, found: Found, every: list[TableKey]) -> dict[TableKey, bool]:
+        """Return the tables that are looked after now, each with whether it has rested long enough."""
+        now_s = self._store.clock.monotonic()
+        rested = {key for key in self._waiting if not self._rest_s(key, is_quiet=key not in found.tables)}
+        again = {key for key, (_, until_s) in self._failed.items() if until_s <= now_s}
+        keys = dict.fromkeys([*found.tables, *sorted(rested | again), *every])
+        return {key: key in rested for key in keys if key not in self._failed or key in again}
+
+    def _pause_s(self, found: Found, busy_s: float, rests_s: list[float]) -> float:
+        """Return when to look again, so that no table gets many commits meanwhile."""
+        if found.most:
+            self._follow_s = min(max(self._follow_s * COMMITS / found.most, FOLLOW_S_MIN), FOLLOW_S)
+        else:
+            self._follow_s = FOLLOW_S
+        return max(min([self._follow_s, *rests_s]), SHARE * busy_s)
 
     def _open(self) -> "Catalog | None":
         """Return the catalog of the warehouse, None where there is no such bucket."""
         if self._catalog is None:
+            store = self._store
+            if self._bucket is not None and store.view().value(_BUCKET_SQL, (self._bucket,)) is None:
+                return None
             from hosu.tables.catalog import Catalog  # noqa: PLC0415 - not before there are tables
 
-            store, settings = self._store, self._keep.settings
-            if self._bucket is None:
-                files = open_location(settings.warehouse, store_path=store.path, clock=store.clock)
-            elif store.view().value("SELECT 1 FROM bucket WHERE name = ?", (self._bucket,)) is None:
-                return None
-            else:
-                files = ObjectFileIO(store, self._bucket, actor=TABLES_KEEPER)
-            self._catalog = Catalog(files, self._folder, clock=store.clock)
+            warehouse = open_warehouse(self._keep.settings.warehouse, store, actor=TABLES_KEEPER)
+            self._catalog = Catalog(warehouse.files, warehouse.folder, clock=store.clock)
         return self._catalog
 
     def _look_after(
-        self, catalog: "Catalog", name: str, branch: str, stop: threading.Event, *, is_rested: bool
-    ) -> bool:
-        """Compact and clean up one table; say whether anything in it will expire by its age."""
+        self, catalog: "Catalog", key: TableKey, stop: threading.Event, *, is_rested: bool
+    ) -> tuple[bool, bool]:
+        """Compact and clean up one table; say whether it had changed, and whether anything will expire by its age."""
         from hosu.tables.snapshots import find  # noqa: PLC0415 - as above
-        from hosu.tables.upkeep.run import upkeep_table  # noqa: PLC0415 - as above
 
         if is_rested:
-            self._waiting.discard((name, branch))
-            self._rests_s.pop((name, branch), None)
+            self._waiting.discard(key)
+            self._rests_s.pop(key, None)
         try:
-            ctx = catalog.open(name, branch=branch)
-            if not ctx.options.upkeep:
-                return False
-            latest = find.latest(ctx)
-            if latest is None:
-                return False
-            if self._bucket is None and not self._has_changed(str(ctx.identifier), latest.id) and not is_rested:
-                return False
-            outcome = self._compact(ctx, latest, (name, branch), stop)
-            self._tell_compacted(ctx, outcome)
-            report = upkeep_table(ctx)
-            self._tell_expired(ctx, report)
+            ctx = catalog.open(key[0], branch=key[1])
+            latest = find.latest(ctx) if ctx.options.upkeep else None
+            if latest is None or not (self._has_changed(key, latest.id) or is_rested or key in self._failed):
+                self._succeed(key)
+                return False, False
+            outcome = self._do(ctx, latest, key, stop)
         except HosuError as error:
-            if error.kind in {ErrorKind.SHUTTING_DOWN, ErrorKind.TABLE_NOT_FOUND, ErrorKind.DATABASE_NOT_FOUND}:
-                return False
-            _LOG.error("a table cannot be looked after", table=name, kind=str(error.kind), message=error.message)
-            self._keep.count(f"rule_errors/{RULE}", 1)
-            return True
+            if error.kind in _GONE:
+                self._succeed(key)
+                self._waiting.discard(key)
+                return False, False
+            if error.kind is ErrorKind.SHUTTING_DOWN:
+                return False, False
+            self._fail(key, error, message=error.message, is_known=True)
+            return True, True
         except Exception as error:  # noqa: BLE001 - whatever it was, it is of one table
-            _LOG.error("a table cannot be looked after", table=name, exc_info=error)
-            self._keep.count(f"rule_errors/{RULE}", 1)
-            return True
-        return has_ages(ctx) or outcome.held + outcome.lost > 0
+            self._fail(key, error, message=f"{type(error).__name__}: {error}", is_known=False)
+            return True, True
+        self._succeed(key)
+        return True, has_ages(ctx) or outcome.held + outcome.lost > 0
 
-    def _compact(
-        self, ctx: "TableContext", latest: "Snapshot", key: tuple[str, str], stop: threading.Event
-    ) -> "Outcome":
+    def _do(self, ctx: "TableContext", latest: "Snapshot", key: TableKey, stop: threading.Event) -> "Outcome":
+        """Do all that is due. Raises the first error, but what has nothing to do with it is done as well."""
+        from hosu.tables.upkeep.run import upkeep_table  # noqa: PLC0415 - as above
+
+        try:
+            outcome = self._compact(ctx, latest, key, stop)
+            self._tell.compacted(ctx, outcome)
+        finally:
+            # What expires gives room back, which may be what the compaction lacks.
+            report = upkeep_table(ctx)
+            self._tell.expired(ctx, report)
+        if outcome.broken is not None:
+            raise outcome.broken
+        self._seen[key] = (latest.id + len(outcome.snapshots), self._store.clock.now_ms())
+        return outcome
+
+    def _compact(self, ctx: "TableContext", latest: "Snapshot", key: TableKey, stop: threading.Event) -> "Outcome":
         """Compact a table, its small buckets whole unless they rest."""
         from hosu.tables.compaction.compacting import run_compaction  # noqa: PLC0415 - as above
         from hosu.tables.compaction.inline import is_full_due  # noqa: PLC0415 - as above
@@ -201,11 +223,12 @@ class TablesJob:
             ctx,
             full=is_full_due(ctx, latest),
             small_bytes=None if rests else SMALL_BYTES,
-            stop=stop,
+            stop=_Turn(self._keep, stop),
             gives_up=True,
         )
-        if rests:
+        if rests or outcome.is_cut:
             self._waiting.add(key)
+        if rests:
             return outcome
         self._rests_s.pop(key, None)
         if any(done.reason == TOTAL_SIZE for done in outcome.done):
@@ -214,118 +237,54 @@ class TablesJob:
             self._rests_s[key] = (now_s + REST * took_s, now_s + REST_QUIET * took_s)
         return outcome
 
-    def _rest_s(self, key: tuple[str, str], *, is_quiet: bool) -> float:
+    def _rest_s(self, key: TableKey, *, is_quiet: bool) -> float:
         """Return how long the small buckets of a table rest yet."""
         until_s = self._rests_s.get(key, (0.0, 0.0))[is_quiet]
         return max(until_s - self._store.clock.monotonic(), 0.0)
 
-    def _has_changed(self, name: str, snapshot_id: int) -> bool:
+    def _has_changed(self, key: TableKey, snapshot_id: int) -> bool:
         """Say of a table outside of the lake whether it has a new snapshot, or was not looked at for long."""
-        now_ms = self._store.clock.now_ms()
-        seen_id, at_ms = self._seen.get(name, (0, 0))
-        if seen_id == snapshot_id and now_ms - at_ms < AGE_MS:
-            return False
-        self._seen[name] = (snapshot_id, now_ms)
-        return True
+        if self._bucket is not None:
+            return True
+        seen_id, at_ms = self._seen.get(key, (0, 0))
+        return seen_id != snapshot_id or self._store.clock.now_ms() - at_ms >= AGE_MS
 
-    def _tell_compacted(self, ctx: "TableContext", outcome: "Outcome") -> None:
-        lines = []
-        for done in outcome.done:
-            change = done.change
-            self._keep.count(f"rule_actions/{RULE}/Compact", 1)
-            self._keep.count(f"rule_bytes/{RULE}/Compact", done.read_bytes)
-            made = f"{len(change.compact_before)} files became {len(change.compact_after)}"
-            key = ctx.layout.bucket_path(change.partition, change.bucket)
-            lines.append(("Compact", key, f"{done.reason}: {made}, {done.rows} rows read"))
-        self._audit(lines)
+    def _fail(self, key: TableKey, error: Exception, *, message: str, is_known: bool) -> None:
+        """Leave a table alone for a while that cannot be looked after, and say so."""
+        times = self._failed.get(key, (0, 0.0))[0] + 1
+        pause_s = min(RETRY_S * 2 ** min(times - 1, 30), AGE_MS / 1000)
+        self._failed[key] = (times, self._store.clock.monotonic() + pause_s)
+        _LOG.error(
+            "a table cannot be looked after",
+            table=_subject(key),
+            again_s=pause_s,
+            **({"kind": str(getattr(error, "kind", "")), "message": message} if is_known else {"exc_info": error}),
+        )
+        self._tell.failed(_subject(key), message, is_again=times > 1)
 
-    def _tell_expired(self, ctx: "TableContext", report: "Report") -> None:
-        lines = []
-        for action, number, reason in _done(report):
-            self._keep.count(f"rule_actions/{RULE}/{action}", number)
-            lines.append((action, f"{ctx.layout.branch_path}/", reason))
-        if report.bytes_freed:
-            self._keep.count(f"rule_bytes/{RULE}/Expire", report.bytes_freed)
-        self._audit(lines)
-
-    def _audit(self, lines: Sequence[tuple[str, str, str]]) -> None:
-        """Leave a line in the audit log for each action, key and reason."""
-
-        def leave(tx: Tx) -> None:
-            for position, (action, key, reason) in enumerate(lines):
-                if position:
-                    tx.end_verb()  # the writer ends the last one
-                bucket = self._bucket or ""
-                tx.begin_verb(Origin("", f"{RULE}:{action}", TABLES_KEEPER, bucket=bucket, key=key, reason=reason))
-                tx.touches += 1
-
-        if lines:
-            self._store.commit(leave)
-
-    def _note(self, seen: int, due_ms: int | None, rested_ms: int | None) -> None:
-        """Say how far the feed was read, and when time alone makes something due."""
-        new = {TABLES_SEEN: seen or None, TABLES_DUE: due_ms, TABLES_RESTED: rested_ms}
-        if any((_counter(self._store, name, 0) or None) != value for name, value in new.items()):
-            self._store.commit(lambda tx: note_tables(tx, new))
+    def _succeed(self, key: TableKey) -> None:
+        self._failed.pop(key, None)
+        self._tell.is_right(_subject(key))
 
 
-def note_tables(tx: Tx, counters: Mapping[str, int | None]) -> None:
-    """Set the counters that say what is to be looked at; None takes one away."""
-    for name, value in counters.items():
-        if value is None:
-            tx.run("DELETE FROM counter WHERE name = ?", (name,))
-        else:
-            tx.run("INSERT OR REPLACE INTO counter VALUES (?, ?)", (name, value))
+_BUCKET_SQL: Final = "SELECT 1 FROM bucket WHERE name = ?"
 
 
 def has_ages(ctx: "TableContext") -> bool:
     """Say whether time alone will make something of a table due."""
-    from hosu.tables.snapshots import find  # noqa: PLC0415 - as above
+    from hosu.tables.snapshots import find, tags  # noqa: PLC0415 - as above
+    from hosu.tables.upkeep.retention import changelogs_stay  # noqa: PLC0415 - as above
 
     options = ctx.options
     by_time = (options.partition_expiration_time, options.consumer_expiration_time)
     if options.tag_automatic_creation != "none" or any(value is not None for value in by_time):
         return True
+    if changelogs_stay(options) or any(tag.retained_ms is not None for tag in tags.tags(ctx)):
+        return True
     earliest, latest = find.earliest_id(ctx), find.latest_id(ctx)
     return earliest is not None and latest is not None and latest - earliest >= options.snapshot_num_retained_min
 
 
-def _all_tables(catalog: "Catalog") -> Iterator[tuple[str, str]]:
-    """Yield every table, and the branches of those that can be opened."""
-    from hosu.tables.snapshots import branches  # noqa: PLC0415 - as above
-
-    for database in catalog.databases():
-        for table in catalog.tables(database):
-            name = f"{database}.{table}"
-            yield name, "main"
-            with suppress(Exception):  # said where the table itself is looked after
-                for branch in branches.branches(catalog.open(name)):
-                    yield name, branch
-
-
-def _snapshot_pattern(folder: str) -> re.Pattern[str]:
-    root = re.escape(f"{folder}/") if folder else ""
-    return re.compile(
-        rf"{root}(?P<database>[^/]+)\.db/(?P<table>[^/]+)/(branch/branch-(?P<branch>[^/]+)/)?snapshot/snapshot-\d+$"
-    )
-
-
-def _counter(store: ObjectStore, name: str, default: int) -> int:
-    value = store.view().value("SELECT value FROM counter WHERE name = ?", (name,))
-    return default if value is None else int(value)
-
-
-def _done(report: "Report") -> Iterator[tuple[str, int, str]]:
-    """Yield what a run of the upkeep has done: the action, how often, and to what."""
-    for action, what in (
-        ("ExpireSnapshot", report.snapshots),
-        ("ExpireChangelog", report.changelogs),
-        ("ExpireConsumer", report.consumers_deleted),
-        ("CreateTag", report.tags_created),
-        ("ExpireTag", report.tags_deleted),
-        ("DropPartition", report.partitions_dropped),
-    ):
-        if what:
-            names = [str(name) for name in what]
-            shown = ", ".join(names[:NAMED_MAX]) + (" …" if len(names) > NAMED_MAX else "")
-            yield action, len(names), f"{len(names)} by age or number: {shown}"
+def _subject(key: TableKey) -> str:
+    name, branch = key
+    return name if branch == "main" else f"{name}$branch_{branch}"

@@ -3,6 +3,7 @@
 import threading
 from functools import partial
 
+from hosu.kernel.settings import Settings
 from hosu.objects.alerts import Severity, raise_alert, resolve_alert
 from hosu.objects.listing import prefix_end
 from hosu.objects.retention import LOCKED
@@ -80,7 +81,8 @@ class CapacityJob:
     def _say_stuck(self, rule: CapacityRule) -> None:
         keep = self._keep
         gauge = measure(keep.store, keep.store.view(), rule)
-        told = ", ".join(f"{what} ({size_bytes} bytes)" for what, size_bytes in holders(keep.store.view(), rule, gauge))
+        found = holders(keep.store.view(), rule, gauge, keep.settings)
+        told = ", ".join(f"{what} ({size_bytes} bytes)" for what, size_bytes in found)
         message = (
             f"{gauge.used_bytes} of {gauge.limit_bytes} bytes of {gauge.what} are used, room is made from "
             f"{gauge.high_bytes}, and nothing more may go: {told or 'nothing is stored'}. Delete something, raise the "
@@ -113,7 +115,7 @@ def _warn(tx: Tx, gauge: Gauge) -> None:
     )
 
 
-def holders(view: View, rule: CapacityRule, gauge: Gauge) -> list[tuple[str, int]]:
+def holders(view: View, rule: CapacityRule, gauge: Gauge, settings: Settings) -> list[tuple[str, int]]:
     """Return what holds the space that no rule may free, by size: walks over all records."""
     found: list[tuple[str, int]] = []
     everything_bytes = 0
@@ -126,7 +128,7 @@ def holders(view: View, rule: CapacityRule, gauge: Gauge) -> list[tuple[str, int
         if rule.buckets and name not in rule.buckets:
             found.append((f"bucket {name}, which the rule leaves alone", held_bytes))
             continue
-        spared = spared_prefixes(view, view.bucket(name))
+        spared = spared_prefixes(view, view.bucket(name), settings)
         spared |= dict.fromkeys(kept_prefixes(rule, name), "the rule keeps it")
         rest_bytes = held_bytes
         for prefix in outermost(spared):

@@ -113,11 +113,15 @@ class _Planner:
         self._gauge = gauge
         self._aborts_before_ms = view.now_ms - days_ms(settings, ABORT_DAYS)
         self._buckets = {bucket.id: bucket for bucket in buckets_in_scope(view, rule)}
-        self._where = any_of([outside(bucket.id, _kept(view, rule, bucket)) for bucket in self._buckets.values()])
+        self._where, self._where_current = self._outside_kept(None), self._outside_kept(settings)
         self._passed_over: set[int] = set()
         self._weigh: Callable[[ObjectRecord], int | None] = _by_size
         if gauge.is_disk:
-            self._weigh = _Blobs(view, self._where).freed_bytes
+            self._weigh = _Blobs(view, self._where_current, self._where).freed_bytes
+
+    def _outside_kept(self, settings: Settings | None) -> tuple[str, list[object]]:
+        view, rule = self._view, self._rule
+        return any_of([outside(each.id, _kept(view, rule, each, settings)) for each in self._buckets.values()])
 
     def candidates(self) -> Iterator[Doomed]:
         """Yield all that may go."""
@@ -184,7 +188,7 @@ class _Planner:
 
     def _oldest(self, table: str, condition: str) -> Iterator[tuple[Bucket, ObjectRecord]]:
         """Yield the records of a table that take room, by age; a window of them is read at a time."""
-        where, values = self._where
+        where, values = self._where if table == "version" else self._where_current
         is_marker = "is_marker" if table == "version" else "0"
         after, size = (-1, -1), WINDOW
         while True:
@@ -217,17 +221,17 @@ def _by_size(record: ObjectRecord) -> int:
 class _Blobs:
     """Says what removing a record gives back of the disk: the bytes of a blob go with the last that refers to it."""
 
-    def __init__(self, view: View, where: tuple[str, list[object]]) -> None:
+    def __init__(self, view: View, current: tuple[str, list[object]], older: tuple[str, list[object]]) -> None:
         self._view = view
         self._left: dict[int, int] = {}
-        condition, values = where
+        (condition, values), (condition_older, values_older) = current, older
         # A blob that something refers to which stays gives nothing back, whoever else lets go of it.
         rows = view.rows(
             "SELECT id FROM blob LEFT JOIN (SELECT blob_id, count(*) AS going FROM ("
             f"SELECT blob_id FROM object WHERE {condition} AND instr(attributes, ?) = 0 UNION ALL "
-            f"SELECT blob_id FROM version WHERE {condition} AND instr(attributes, ?) = 0) GROUP BY blob_id) "
+            f"SELECT blob_id FROM version WHERE {condition_older} AND instr(attributes, ?) = 0) GROUP BY blob_id) "
             "ON id = blob_id WHERE refs > 1 AND refs > ifnull(going, 0)",
-            [*values, LOCKED, *values, LOCKED],
+            [*values, LOCKED, *values_older, LOCKED],
         )
         self._staying = {row[0] for row in rows}
 
@@ -273,8 +277,9 @@ def stored_versions(view: View, bucket: Bucket, key: str) -> list[ObjectRecord]:
     return [ObjectRecord(key, *(*row[1:], bool(row[0]), False)) for row in rows]
 
 
-def _kept(view: View, rule: CapacityRule, bucket: Bucket) -> list[str]:
-    return [*spared_prefixes(view, bucket), *kept_prefixes(rule, bucket.name)]
+def _kept(view: View, rule: CapacityRule, bucket: Bucket, settings: Settings | None) -> list[str]:
+    """Return what stays; with settings, of what is current."""
+    return [*spared_prefixes(view, bucket, settings), *kept_prefixes(rule, bucket.name)]
 
 
 # Acting
@@ -301,7 +306,7 @@ def make_room(
             measured_s = started_s
             if measure(store, store.view(), rule).used_bytes < gauge.low_bytes:
                 break  # somebody else made room: of the disk the transaction cannot know
-        went, is_enough = store.commit(partial(_carry_out, batch=batch, rule=rule, gauge=gauge))
+        went, is_enough = store.commit(partial(_carry_out, batch=batch, rule=rule, gauge=gauge, settings=settings))
         for doomed in went:
             freed.deletions += len(doomed.records)
             freed.aborts += bool(doomed.upload_id)
@@ -325,12 +330,14 @@ def _batch(plan: Iterator[Doomed]) -> Iterator[Doomed]:
             return
 
 
-def _carry_out(tx: Tx, batch: list[Doomed], rule: CapacityRule, gauge: Gauge) -> tuple[list[Doomed], bool]:
+def _carry_out(
+    tx: Tx, batch: list[Doomed], rule: CapacityRule, gauge: Gauge, settings: Settings
+) -> tuple[list[Doomed], bool]:
     """Delete what is still as it was; return what went, and whether nothing more is to go."""
     if get_capacity(tx) != rule:
         return [], True  # whoever changed it has the job run again
     went: list[Doomed] = []
-    kept: dict[str, tuple[str, ...]] = {}
+    kept: dict[tuple[str, bool], tuple[str, ...]] = {}
     for doomed in batch:
         if not gauge.is_disk and tx.lake_held_bytes() < gauge.low_bytes:
             return went, True
@@ -338,9 +345,10 @@ def _carry_out(tx: Tx, batch: list[Doomed], rule: CapacityRule, gauge: Gauge) ->
             bucket = tx.bucket(doomed.bucket)
         except NotFoundError:
             continue
-        if bucket.name not in kept:
-            kept[bucket.name] = tuple(_kept(tx, rule, bucket))
-        if bucket.id == doomed.bucket_id and not doomed.key.startswith(kept[bucket.name]) and _is_same(tx, doomed):
+        name = bucket.name, any(record.is_latest for record in doomed.records)
+        if name not in kept:
+            kept[name] = tuple(_kept(tx, rule, bucket, settings if name[1] else None))
+        if bucket.id == doomed.bucket_id and not doomed.key.startswith(kept[name]) and _is_same(tx, doomed):
             _delete(tx, bucket, doomed)
             went.append(doomed)
     return went, False

@@ -105,7 +105,7 @@ def rank(store: ObjectStore, rule: MeritRule, settings: Settings) -> list[Verdic
     )  # fmt: skip
     for place, folder in enumerate(ranked, 1):
         folder.rank = place
-    spared = spared_prefixes(view, bucket)
+    spared = spared_prefixes(view, bucket, settings)
     ordered = [*ranked, *(folder for folder in folders if folder.value is None)]
     return [_judge(view, bucket, rule, settings, folder, spared, as_of_seq) for folder in ordered]
 
@@ -139,7 +139,7 @@ def expire(
             continue
         is_more = True
         while is_more and not stop.is_set():
-            removed = store.commit(partial(_remove_some, rule=rule, verdict=verdict))
+            removed = store.commit(partial(_remove_some, rule=rule, verdict=verdict, settings=settings))
             if removed is None:
                 return False
             for record in removed:
@@ -148,7 +148,7 @@ def expire(
     return True
 
 
-def _remove_some(tx: Tx, rule: MeritRule, verdict: Verdict) -> list[ObjectRecord] | None:
+def _remove_some(tx: Tx, rule: MeritRule, verdict: Verdict, settings: Settings) -> list[ObjectRecord] | None:
     """Remove a bounded number of a folder's versions; None where it may not go any more."""
     if rule not in list_merit(tx):
         return None
@@ -156,7 +156,7 @@ def _remove_some(tx: Tx, rule: MeritRule, verdict: Verdict) -> list[ObjectRecord
         bucket = tx.bucket(rule.bucket)
     except NotFoundError:
         return None
-    if _why_spared(verdict.folder, spared_prefixes(tx, bucket)) or _has_changed(tx, rule, verdict.as_of_seq):
+    if _why_spared(verdict.folder, spared_prefixes(tx, bucket, settings)) or _has_changed(tx, rule, verdict.as_of_seq):
         return None
     chosen = _first_records(tx, bucket, rule, verdict.folder, CHANGES_PER_TRANSACTION)
     if any(why_locked(record, tx.now_ms) is not None for record in chosen):

@@ -1,23 +1,43 @@
-"""What no rule removes of its own accord: what is protected, and what an alias shows.
+"""What no rule removes of its own accord: what is protected, what an alias shows, and what tables are made of.
 
 A rule that makes room or thins out models asks when it plans, and again in the transaction that removes.
 """
 
 from collections.abc import Iterable, Sequence
 
+from hosu.kernel.settings import Settings
 from hosu.objects.aliases import list_aliases
 from hosu.objects.listing import prefix_end
 from hosu.objects.protected import guarded_prefixes
 from hosu.objects.records import Bucket
 from hosu.objects.views import View
+from hosu.rules.wanted import split_warehouse
 
 
-def spared_prefixes(view: View, bucket: Bucket) -> dict[str, str]:
-    """Return the prefixes of a bucket that are spared, with the reason for each, for people."""
-    spared = {alias.target: f"the alias {alias.prefix} points to it" for alias in list_aliases(view, bucket)}
+def spared_prefixes(view: View, bucket: Bucket, settings: Settings | None = None) -> dict[str, str]:
+    """Return the prefixes of a bucket that are spared, with the reason for each, for people.
+
+    With settings that is the warehouse too, for what is current there: without one of its files a table cannot be read.
+    """
+    spared = {}
+    if settings is not None:
+        name, folder = split_warehouse(settings.warehouse)
+        if name == bucket.name:
+            spared[f"{folder}/" if folder else ""] = "tables are there, whose snapshots expire by their own options"
+    spared |= {alias.target: f"the alias {alias.prefix} points to it" for alias in list_aliases(view, bucket)}
     for prefix in guarded_prefixes(view, bucket):
         spared[prefix] = "it is protected"
     return spared
+
+
+def is_of_table(settings: Settings, bucket_name: str, key: str) -> bool:
+    """Say whether an object is below a table's folder in the warehouse: `DATABASE.db/TABLE/…`."""
+    name, folder = split_warehouse(settings.warehouse)
+    root = f"{folder}/" if folder else ""
+    if name != bucket_name or not key.startswith(root):
+        return False
+    database, _, rest = key[len(root) :].partition("/")
+    return database.endswith(".db") and "/" in rest
 
 
 def outermost(prefixes: Iterable[str]) -> list[str]:

@@ -87,7 +87,7 @@ def split_warehouse(place: str) -> tuple[str | None, str]:
 
 def _has_changed_tables(view: View, settings: Settings) -> bool:
     """Say whether tables got snapshots, or are due by time. A warehouse elsewhere tells nothing, and is walked over."""
-    bucket, folder = split_warehouse(settings.warehouse)
+    bucket, _ = split_warehouse(settings.warehouse)
     if bucket is None:
         return True
     due_ms = view.value("SELECT min(value) FROM counter WHERE name IN (?, ?)", (TABLES_DUE, TABLES_RESTED))
@@ -99,12 +99,20 @@ def _has_changed_tables(view: View, settings: Settings) -> bool:
     latest = view.value("SELECT max(seq) FROM event") or 0
     if latest - seen > TABLES_EVENTS:
         return True
-    found = view.value(
-        "SELECT 1 FROM event WHERE seq > ? AND bucket = ? AND substr(key, 1, ?) = ? "
-        "AND key LIKE '%/snapshot/snapshot-%' AND kind LIKE 'ObjectCreated%' AND actor <> ? LIMIT 1",
-        (seen, bucket, len(folder), folder, TABLES_KEEPER),
+    return has_new_snapshots(view, settings, seen, latest)
+
+
+def has_new_snapshots(view: View, settings: Settings, after_seq: int, last_seq: int) -> bool:
+    """Say whether events of the change feed are of snapshots, tags or schemas that somebody else made in a table."""
+    bucket, folder = split_warehouse(settings.warehouse)
+    return bucket is not None and bool(
+        view.value(
+            "SELECT 1 FROM event WHERE seq > ? AND seq <= ? AND bucket = ? AND substr(key, 1, ?) = ? "
+            "AND (key LIKE '%/snapshot/snapshot-%' OR key LIKE '%/tag/tag-%' OR key LIKE '%/schema/schema-%') "
+            "AND kind LIKE 'ObjectCreated%' AND actor <> ? LIMIT 1",
+            (after_seq, last_seq, bucket, len(folder), folder, TABLES_KEEPER),
+        )
     )
-    return found is not None
 
 
 WANTED: Mapping[str, Wanted] = {

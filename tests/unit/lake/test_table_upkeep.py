@@ -11,8 +11,20 @@ import pytest
 import hosu
 from hosu.kernel.fileio import FolderFileIO
 from hosu.kernel.settings import Settings
-from hosu.lake import Lake
-from hosu.lake.table_upkeep import AGE_MS, FOLLOW_S, IDLE_S, REST, REST_QUIET, TablesJob
+from hosu.lake import Lake, table_upkeep
+from hosu.lake.table_upkeep import (
+    AGE_MS,
+    COMMITS,
+    FOLLOW_S,
+    FOLLOW_S_MIN,
+    IDLE_S,
+    REST,
+    REST_QUIET,
+    RETRY_S,
+    TURN_S,
+    TablesJob,
+)
+from hosu.objects.alerts import list_alerts
 from hosu.objects.audit import read_outbox
 from hosu.objects.fileio import ObjectFileIO
 from hosu.rules import wanted
@@ -20,11 +32,12 @@ from hosu.rules.keeping import Keep
 from hosu.rules.wanted import TABLES_DUE, WANTED, split_warehouse
 from hosu.tables.catalog import Catalog
 from hosu.tables.compaction import compacting
+from hosu.tables.compaction.buckets import compact_bucket
 from hosu.tables.compaction.claims import claimed
 from hosu.tables.context import TableContext
 from hosu.tables.manifests import live_entries
 from hosu.tables.reading import Scan
-from hosu.tables.snapshots import branches, find
+from hosu.tables.snapshots import branches, find, tags
 from hosu.tables.writing.writer import TableWriter
 from hosu.testing.manual_clock import ManualClock
 
@@ -54,6 +67,12 @@ def catalog(lake: Lake, clock: ManualClock) -> Iterator[Catalog]:
 @pytest.fixture
 def counted() -> dict[str, int]:
     return {}
+
+
+@pytest.fixture(autouse=True)
+def idle_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have looks keep the processor busy for no time, whatever else the machine does."""
+    monkeypatch.setattr(table_upkeep, "process_time", lambda: 0.0)
 
 
 @pytest.fixture
@@ -103,7 +122,7 @@ def test_a_lake_without_a_warehouse_wants_nothing(tmp_path: Path, job: TablesJob
         assert not is_wanted(other)
 
     assert not is_wanted(lake)
-    assert run(job) == IDLE_S
+    assert run(job) == FOLLOW_S
 
 
 def test_objects_that_are_no_snapshots_want_nothing(lake: Lake) -> None:
@@ -121,7 +140,32 @@ def test_a_snapshot_that_somebody_commits_wants_a_look(lake: Lake, catalog: Cata
     assert run(job) == FOLLOW_S
 
     assert not is_wanted(lake)
-    assert run(job) == IDLE_S
+
+
+def test_commits_that_come_fast_are_followed_sooner(catalog: Catalog, job: TablesJob) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=2)
+    assert run(job) == FOLLOW_S
+    upsert(ctx, commits=2 * COMMITS)
+    assert run(job) == pytest.approx(FOLLOW_S / 2)
+    upsert(ctx, commits=2 * COMMITS)
+    assert run(job) == pytest.approx(FOLLOW_S / 4)
+    for _ in range(9):
+        upsert(ctx, commits=2 * COMMITS)
+        pause_s = run(job)
+    assert pause_s == FOLLOW_S_MIN
+
+    assert run(job) == FOLLOW_S, "nothing has come"
+
+
+def test_a_look_that_takes_much_of_the_processor_is_followed_by_a_rest(
+    catalog: Catalog, job: TablesJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times_s = iter([100.0, 107.0])
+    monkeypatch.setattr(table_upkeep, "process_time", lambda: next(times_s))
+    upsert(make(catalog), commits=9 * COMMITS)
+
+    assert run(job) == 7.0
 
 
 def test_many_events_want_a_look_that_forgets_them(
@@ -183,11 +227,12 @@ def test_small_buckets_that_were_compacted_whole_rest_while_commits_go_on(
     upsert(ctx, commits=2)
     assert run(job) == FOLLOW_S
     assert runs(ctx) == 3
+    clock.advance(2000)
     assert 0 < run(job) < REST_QUIET * slow / 1000
     assert not is_wanted(lake)
     clock.advance(REST_QUIET * slow)
     assert is_wanted(lake)
-    assert run(job) == IDLE_S
+    run(job)
 
     assert runs(ctx) == 1
     assert not is_wanted(lake)
@@ -248,15 +293,19 @@ def test_a_table_that_is_dropped_while_it_rests_is_forgotten(
     catalog.drop_table("d.t")
     clock.advance(REST * slow)
 
-    assert run(job) == IDLE_S
+    run(job)
     assert not is_wanted(lake)
 
 
-def test_its_own_commits_do_not_keep_it_awake(catalog: Catalog, job: TablesJob) -> None:
+def test_its_own_commits_do_not_keep_it_awake(lake: Lake, catalog: Catalog, job: TablesJob) -> None:
     upsert(make(catalog), commits=7)
+    seen = lake.store.view().value("SELECT max(seq) FROM event")
 
-    assert run(job) == FOLLOW_S
-    assert run(job) == IDLE_S
+    run(job)
+
+    assert lake.store.view().value("SELECT max(seq) FROM event") > seen
+    assert not is_wanted(lake)
+    assert not job._feed.changed().tables
 
 
 def test_a_table_may_ask_to_be_left_alone(lake: Lake, catalog: Catalog, job: TablesJob) -> None:
@@ -355,6 +404,128 @@ def test_a_broken_table_does_not_keep_others_from_their_upkeep(
     assert counted["rule_errors/tables"] == 1
 
 
+def break_files(lake: Lake, ctx: TableContext) -> None:
+    snapshot = find.latest(ctx)
+    assert snapshot is not None
+    for entry in live_entries(ctx, snapshot):
+        lake.bucket("paimon").put(ctx.layout.data_file((), entry.bucket, entry.file.file_name), b"?")
+
+
+def alerts(lake: Lake) -> list[tuple[str, str]]:
+    return [(alert.subject, alert.message) for alert in list_alerts(lake.store.view()) if alert.kind == "table-upkeep"]
+
+
+def test_a_broken_bucket_keeps_neither_others_nor_expiry_from_being_done(
+    lake: Lake, catalog: Catalog, job: TablesJob
+) -> None:
+    ctx = make(catalog, **{"bucket": "2", "snapshot.num-retained.min": "1", "snapshot.num-retained.max": "2"})
+    upsert(ctx, commits=7)
+    snapshot = find.latest(ctx)
+    assert snapshot is not None
+    before = live_entries(ctx, snapshot)
+    for entry in before:
+        if entry.bucket == 0:
+            lake.bucket("paimon").put(ctx.layout.data_file((), 0, entry.file.file_name), b"?")
+
+    run(job)
+
+    snapshot = find.latest(ctx)
+    assert snapshot is not None
+    after = live_entries(ctx, snapshot)
+    assert [entry.bucket for entry in after].count(0) == [entry.bucket for entry in before].count(0)
+    assert [entry.bucket for entry in after].count(1) == 1 < [entry.bucket for entry in before].count(1)
+    ctx.cache.clear()
+    assert find.earliest_id(ctx) == snapshot.id - 1
+
+
+def test_a_broken_table_is_left_alone_for_ever_longer_and_people_are_told(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob, counted: dict[str, int]
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=7)
+    break_files(lake, ctx)
+    run(job)
+    assert counted["rule_errors/tables"] == 1
+    assert alerts(lake) == [], "once may be an accident"
+
+    for times in (2, 3, 4):
+        upsert(ctx)
+        run(job)
+        assert counted["rule_errors/tables"] == times - 1, "commits do not have it tried again"
+        clock.advance(int(RETRY_S * 1000) * 2 ** (times - 2))
+        run(job)
+        assert counted["rule_errors/tables"] == times
+
+    ((subject, message),) = alerts(lake)
+    assert subject == "d.t"
+    assert "bucket-0/data-" in message
+    clock.advance(AGE_MS)
+    catalog.drop_table("d.t")
+    run(job)
+    assert alerts(lake) == []
+
+
+def test_a_table_that_is_whole_again_is_no_alert_any_more(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=7)
+    opened = Catalog.open
+    monkeypatch.setattr(Catalog, "open", lambda *_, **__: 1 / 0)
+    for _ in range(2):
+        run(job)
+        clock.advance(int(RETRY_S * 1000))
+    assert [subject for subject, _ in alerts(lake)] == ["d.t"]
+    monkeypatch.setattr(Catalog, "open", opened)
+    clock.advance(AGE_MS)
+
+    run(job)
+
+    assert runs(ctx) == 1
+    assert alerts(lake) == []
+
+
+def test_one_table_does_not_keep_others_from_their_turn(
+    catalog: Catalog, clock: ManualClock, job: TablesJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small = make(catalog, "d.a", bucket="2"), make(catalog, "d.b")
+    for ctx in (large, small):
+        upsert(ctx, commits=7)
+    before = runs(large)
+
+    def slowly(ctx: TableContext, *given: Any, **more: Any) -> Any:
+        clock.advance(int(TURN_S * 1000) if ctx.identifier.table == "a" else 0)
+        return compact_bucket(ctx, *given, **more)
+
+    monkeypatch.setattr(compacting, "compact_bucket", slowly)
+
+    run(job)
+    assert 2 < runs(large) < before
+    assert runs(small) == 1
+    clock.advance(int(REST * TURN_S * 1000))
+    run(job)
+
+    assert runs(large) == 2
+
+
+def test_a_tag_with_a_time_expires_though_nothing_is_written(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx)
+    run(job)
+    tags.create(ctx, "short", retained_ms=AGE_MS // 2)
+    assert is_wanted(lake)
+    run(job)
+    assert not is_wanted(lake)
+
+    clock.advance(AGE_MS)
+    assert is_wanted(lake)
+    run(job)
+
+    assert tags.names(ctx) == []
+
+
 def test_it_ends_when_it_is_told_to(lake: Lake, catalog: Catalog, job: TablesJob) -> None:
     ctx = make(catalog)
     upsert(ctx, commits=7)
@@ -450,9 +621,9 @@ def test_a_warehouse_in_a_folder_is_walked_over(tmp_path: Path, lake: Lake, cloc
         assert is_wanted(lake, settings)
 
         job = TablesJob(Keep(store=lake.store, settings=settings, count=lambda *_: None))
-        assert run(job) == IDLE_S
-
+        assert run(job) == FOLLOW_S, "where something changes more may come"
         assert runs(ctx) == 1
+        assert run(job) == IDLE_S
 
         upsert(ctx)
         run(job)

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from hosu.objects.records import Attributes
 from hosu.objects.sweep import sweep
 from hosu.objects.transaction import Tx
 from hosu.rules import making_room
-from hosu.rules.capacity import CapacityRule, get_capacity, measure, remove_capacity, set_capacity
+from hosu.rules.capacity import CapacityRule, Gauge, get_capacity, measure, remove_capacity, set_capacity
 from hosu.rules.capacity_job import CapacityJob
 from hosu.rules.keeping import Keep
-from hosu.rules.making_room import make_room, plan_room
+from hosu.rules.making_room import Doomed, make_room, plan_room
 from hosu.rules.protection import protect
 from hosu.rules.wanted import WANTED
 from hosu.testing.lake_check import find_faults
@@ -50,6 +50,10 @@ def lake(tmp_path: Path, clock: ManualClock) -> Iterator[Lake]:
 @pytest.fixture
 def bucket(lake: Lake) -> Bucket:
     return lake.create_bucket("images")
+
+
+def carry_out(batch: list[Doomed], rule: CapacityRule, gauge: Gauge) -> Callable[[Tx], tuple[list[Doomed], bool]]:
+    return partial(making_room._carry_out, batch=batch, rule=rule, gauge=gauge, settings=SETTINGS)
 
 
 class Counted(dict[str, int]):
@@ -118,6 +122,28 @@ def test_the_oldest_of_all_buckets_go_until_less_than_the_mark_is_used(
     assert (keys(bucket), keys(other)) == (["d", "e", "f", "g", "h"], [])
     assert run(lake) == []
     assert find_faults(lake.store) == []
+
+
+def test_what_tables_are_made_of_stays_but_older_versions_and_stale_uploads_there_go(
+    lake: Lake, bucket: Bucket, clock: ManualClock
+) -> None:
+    warehouse = lake.create_bucket("paimon")
+    warehouse.enable_versioning()
+    table = "warehouse/d.db/t/"
+    fill(warehouse, clock, f"{table}bucket-0/data-1", f"{table}bucket-0/data-1", f"{table}snapshot/snapshot-1")
+    fill(warehouse, clock, "raw/old")
+    fill(bucket, clock, "new")
+    rule_of(lake, force=True, quota_bytes=300, high_water=0.1)
+
+    expected = [("paimon", f"{table}bucket-0/data-1"), ("paimon", "raw/old"), ("images", "new")]
+    assert planned(lake) == expected
+    assert run(lake) == expected
+    assert keys(warehouse) == [f"{table}bucket-0/data-1", f"{table}snapshot/snapshot-1"]
+    assert held(lake) == 200
+
+    job_of(lake)[0].run(threading.Event())
+    (alert,) = list_alerts(lake.store.view())
+    assert "paimon/warehouse/: tables are there" in alert.message
 
 
 def test_below_the_mark_nothing_goes_and_at_it_one_does(lake: Lake, bucket: Bucket, clock: ManualClock) -> None:
@@ -192,14 +218,14 @@ def test_what_becomes_spared_between_the_plan_and_its_transaction_stays(
 ) -> None:
     fill(bucket, clock, "a/1", "b/1", "c/1", "d/1")
     rule_of(lake, quota_bytes=400, high_water=0.01)
-    carry_out = making_room._carry_out
+    carries_out = making_room._carry_out
 
     def late(tx: Tx, **given: Any) -> Any:
         from hosu.objects.aliases import set_alias
 
         set_alias(tx, "images", "current/", "a/")
         protect(tx, ProtectedPrefix("images", "b/"))
-        return carry_out(tx, **given)
+        return carries_out(tx, **given)
 
     clock.advance(1000)
     bucket.put("c/1", b"new")
@@ -216,7 +242,7 @@ def test_an_object_replaced_between_the_plan_and_its_transaction_stays(
     gauge = measure(lake.store, lake.store.view(), rule)
     batch = list(plan_room(lake.store, lake.store.view(), rule, SETTINGS, gauge))
     bucket.put("a", b"new")
-    went, _ = lake.store.commit(partial(making_room._carry_out, batch=batch, rule=rule, gauge=gauge))
+    went, _ = lake.store.commit(carry_out(batch, rule, gauge))
     assert [doomed.key for doomed in went] == ["b"]
     assert bucket.get("a") == b"new"
 
@@ -229,7 +255,7 @@ def test_a_version_put_between_the_plan_and_its_transaction_stays(lake: Lake, cl
     gauge = measure(lake.store, lake.store.view(), rule)
     batch = list(plan_room(lake.store, lake.store.view(), rule, SETTINGS, gauge))
     versioned.put("a", b"new")
-    lake.store.commit(partial(making_room._carry_out, batch=batch, rule=rule, gauge=gauge))
+    lake.store.commit(carry_out(batch, rule, gauge))
     assert versioned.get("a") == b"new"
     assert find_faults(lake.store) == []
 
@@ -243,7 +269,7 @@ def test_nothing_more_goes_than_must_when_others_delete_meanwhile(
     batch = list(plan_room(lake.store, lake.store.view(), rule, SETTINGS, gauge))
     assert [doomed.key for doomed in batch] == ["a", "b", "c", "d"]
     bucket.delete_many(["e", "f", "g"])
-    went, is_enough = lake.store.commit(partial(making_room._carry_out, batch=batch, rule=rule, gauge=gauge))
+    went, is_enough = lake.store.commit(carry_out(batch, rule, gauge))
     assert ([doomed.key for doomed in went], is_enough) == (["a"], True)
 
 
@@ -253,7 +279,7 @@ def test_a_rule_that_was_changed_meanwhile_deletes_nothing(lake: Lake, bucket: B
     gauge = measure(lake.store, lake.store.view(), rule)
     batch = list(plan_room(lake.store, lake.store.view(), rule, SETTINGS, gauge))
     rule_of(lake, quota_bytes=2000, high_water=0.5)
-    assert lake.store.commit(partial(making_room._carry_out, batch=batch, rule=rule, gauge=gauge)) == ([], True)
+    assert lake.store.commit(carry_out(batch, rule, gauge)) == ([], True)
 
 
 def test_every_deletion_has_an_audit_line_with_its_reason(lake: Lake, bucket: Bucket, clock: ManualClock) -> None:

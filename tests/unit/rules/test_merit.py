@@ -69,6 +69,19 @@ def rule_of(lake: Lake, **fields: Any) -> MeritRule:
     return rule
 
 
+def test_models_among_tables_stay(lake: Lake, clock: ManualClock) -> None:
+    bucket = lake.create_bucket("paimon")
+    for version in ("a", "b", "c"):
+        clock.advance(1000)
+        bucket.put(f"warehouse/{version}/metrics.json", json.dumps({"map50": 0.5}).encode())
+    rule = rule_of(lake, bucket="paimon", prefix="warehouse/", best=1, grace_days=0)
+    clock.advance(10 * DAY_MS)
+
+    assert set(fates(lake, rule).values()) == {"keep"}
+    assert expire(lake.store, rule, SETTINGS)
+    assert len(list(bucket.list())) == 3
+
+
 def fates(lake: Lake, rule: MeritRule) -> dict[str, str]:
     return {
         verdict.folder.removeprefix(PREFIX)[:-1]: verdict.fate.value for verdict in rank(lake.store, rule, SETTINGS)

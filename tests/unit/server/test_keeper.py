@@ -25,7 +25,7 @@ from hosu.objects.transaction import Tx
 from hosu.rules.capacity import CapacityRule
 from hosu.rules.keeping import Keep
 from hosu.server import keeper
-from hosu.server.bell import Bell, hang_bell, ring
+from hosu.server.bell import TABLES_PERIOD_S, Bell, hang_bell, ring
 from hosu.server.keeper import Tally, serve_keeper
 from hosu.server.metrics.meter import Meter, Snapshot
 from hosu.server.plan import Plan
@@ -92,6 +92,34 @@ def test_the_bell_rings_once_for_each_change_and_only_where_something_is_wanted(
         bell.look()
         bell.look()
         assert rings(listener) == 1
+
+
+def test_the_bell_rings_for_a_table_that_is_written_to_but_not_for_other_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hosu.server.bell.is_any_wanted", lambda *_: False)
+    now_s = [1_000.0]
+    monkeypatch.setattr("hosu.server.bell.time.monotonic", lambda: now_s[0])
+    with hosu.open(tmp_path / "lake") as lake, hang_bell(lake.path) as listener:
+        bucket = lake.create_bucket("paimon")
+        bucket.put("warehouse/d.db/t/snapshot/snapshot-1", b"")
+        bell = Bell(lake.store, Settings())
+        bell.look()
+        assert rings(listener) == 0, "what was there before is asked of all jobs"
+
+        bucket.put("warehouse/d.db/t/bucket-0/data-1", b"")
+        bucket.put("elsewhere/d.db/t/snapshot/snapshot-1", b"")
+        bell.look()
+        assert rings(listener) == 0
+        bucket.put("warehouse/d.db/t/snapshot/snapshot-2", b"")
+        bell.look()
+        assert rings(listener) == 1
+        bucket.put("warehouse/d.db/t/snapshot/snapshot-3", b"")
+        bell.look()
+        assert rings(listener) == 0, "the keeper reads on by itself"
+        now_s[0] += TABLES_PERIOD_S
+        bell.look()
+        assert rings(listener) == 1, "unless it has ended just then"
 
 
 # Jobs, in this process

@@ -23,6 +23,7 @@ from hosu.rules.lifecycle.model import (
     decode_lifecycle,
     encode_lifecycle,
 )
+from hosu.rules.sparing import is_of_table
 
 BUCKETS_KEPT_MAX = 10_000
 
@@ -94,6 +95,8 @@ class Lifecycles:
         if kept is None or not record.is_latest or record.is_marker:
             return None
         key = self._stored_key(kept, record.key)
+        if is_of_table(self._settings, bucket, key):
+            return None
         return find_expiry(kept.rules, self._settings, key, record)
 
     def _find(self, bucket: str) -> _Kept | None:

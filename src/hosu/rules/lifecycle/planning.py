@@ -39,6 +39,7 @@ from hosu.rules.lifecycle.scanning import (
     upload_conditions,
 )
 from hosu.rules.planning import Planned
+from hosu.rules.sparing import is_of_table
 
 
 class Action(StrEnum):
@@ -190,9 +191,13 @@ def old_step(scope: Scope, record: ObjectRecord, old: Old) -> Step | None:
 
 
 def current_step(scope: Scope, record: ObjectRecord) -> Step | None:
-    """Return what is due for a current object; None for nothing."""
+    """Return what is due for a current object; None for nothing. What a table is made of expires with its snapshots."""
     expiry = find_expiry(_rules(scope), scope.settings, record.key, record)
-    if expiry is not None and expiry.due_ms <= scope.now_ms:
+    if (
+        expiry is not None
+        and expiry.due_ms <= scope.now_ms
+        and not is_of_table(scope.settings, scope.bucket, record.key)
+    ):
         return _step(Action.EXPIRE, expiry.rule, record, record.modified_ms)
     move = find_move(scope.lifecycle, scope.settings, record, scope.now_ms)
     if move is None:

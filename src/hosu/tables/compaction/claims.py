@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from hosu.tables.context import TableContext
 
 FOLDER = "upkeep"
-CLAIM_MS = 10 * 60 * 1000
-"""How long a claim counts unless it is renewed."""
+CLAIM_MS = 3 * 60 * 1000
+"""How long a claim counts unless it is renewed: so long nobody compacts a bucket after whoever did was killed."""
 
-RENEW_MS = 3 * 60 * 1000
+RENEW_MS = 60 * 1000
 
 
 class _Claim(msgspec.Struct, frozen=True):
@@ -99,6 +99,6 @@ def _counts(body: bytes, now_ms: int) -> bool:
     """Say whether a claim counts: one that cannot be read does not, nor one from a clock that is far ahead."""
     try:
         until_ms = msgspec.json.decode(body, type=_Claim).until_ms
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
     return now_ms < until_ms <= now_ms + 2 * CLAIM_MS

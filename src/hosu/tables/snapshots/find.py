@@ -6,12 +6,14 @@ and `EARLIEST` beside them are hints: a search begins there, and believes only w
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from hosu.kernel.errors import CorruptError, ErrorKind, HosuError, NotFoundError, UnsupportedError
 from hosu.tables.context import TableContext
+from hosu.tables.pooling import run_all
 from hosu.tables.records import Snapshot
 from hosu.tables.snapshots.cache import Hint
 
@@ -24,6 +26,9 @@ SNAPSHOT_FORMAT_MAX: Final = 3
 KNOWN_S_MAX: Final = 600
 """How long a search begins at the number seen last: snapshots as young as that are not the ones that expire."""
 
+_WINDOW_MAX: Final = 64
+"""Snapshots that are read side by side where many are wanted."""
+
 _FIELDS: Final = tuple(zip(Snapshot.__struct_fields__, Snapshot.__struct_encode_fields__, strict=True))
 
 
@@ -31,7 +36,7 @@ def decode(data: bytes, path: str) -> Snapshot:
     """Return the snapshot of a file's bytes; raise CorruptError naming the file."""
     try:
         snapshot = msgspec.json.decode(data, type=Snapshot)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptError(
             ErrorKind.CORRUPT_TABLE, f"{path!r} is no snapshot: {error}; restore the file", path=path
         ) from error
@@ -65,6 +70,15 @@ def try_load(ctx: TableContext, snapshot_id: int) -> Snapshot | None:
     path = ctx.layout.snapshot(snapshot_id)
     data = _read(ctx, path)
     return None if data is None else decode(data, path)
+
+
+def is_same(one: Snapshot | None, other: Snapshot | None) -> bool:
+    """Whether two snapshots are one: after a roll-back another may have the number of one that was seen."""
+    if one is None or other is None:
+        return one is other
+    return (one.id, one.uuid, one.base_manifest_list, one.delta_manifest_list) == (
+        other.id, other.uuid, other.base_manifest_list, other.delta_manifest_list
+    )  # fmt: skip
 
 
 def latest(ctx: TableContext) -> Snapshot | None:
@@ -124,10 +138,13 @@ def snapshots(ctx: TableContext, start: int | None = None, stop: int | None = No
     last = stop if stop is not None else latest_id(ctx)
     if first is None or last is None:
         return
-    for snapshot_id in range(first, last + 1):
-        found = try_load(ctx, snapshot_id)
-        if found is not None:
-            yield found
+    window = 1
+    while first <= last:
+        numbers = range(first, min(first + window, last + 1))
+        for found in run_all(ctx.pool, [partial(try_load, ctx, number) for number in numbers]):
+            if found is not None:
+                yield found
+        first, window = numbers.stop, min(window * 2, _WINDOW_MAX)
 
 
 def not_found(ctx: TableContext, snapshot_id: int) -> NotFoundError:

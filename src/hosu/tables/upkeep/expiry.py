@@ -170,7 +170,7 @@ def _doomed(ctx: TableContext, plan: _Plan) -> Doomed:
     doomed = Doomed()
     stay = changelogs_stay(ctx.options)
     tagged = tags.tags(ctx)
-    files_elsewhere, kept = ids_elsewhere(ctx)
+    files_elsewhere, kept = ids_elsewhere(ctx, plan.going[0])
     # What a snapshot takes out, the one before it still had: so the one that stays tells what goes too.
     for snapshot in (*plan.going[1:], plan.end):
         removed = _readable(ctx, doomed, snapshot, deleted_by)

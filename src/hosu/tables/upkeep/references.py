@@ -17,6 +17,9 @@ T = TypeVar("T")
 FileId: TypeAlias = tuple[bytes, int, str]
 """Partition, bucket and name: what a file keeps when it is moved to another level."""
 
+_Span: TypeAlias = tuple[int | None, int | None]
+"""The first and the last of some snapshots; None: no bound."""
+
 
 @dataclass
 class Doomed:
@@ -156,38 +159,87 @@ def _add_indexes(ctx: TableContext, doomed: Doomed, snapshot: Snapshot, kept: se
         doomed.indexes.append(ctx.layout.statistics(snapshot.statistics))
 
 
-def ids_elsewhere(ctx: TableContext) -> tuple[set[FileId], set[str]]:
+def ids_elsewhere(ctx: TableContext, first: Snapshot | None = None) -> tuple[set[FileId], set[str]]:
     """Return the files and the manifests that the other branches refer to. Raises CorruptError.
 
-    States there whose manifests are gone, which nobody can read any more, refer to nothing. The cost grows with the
-    history of the other branches, not of this one.
+    With a snapshot, only of those that it or a later one of this branch may refer to as well: what branches share is
+    older than where they part, so the history of neither is read beyond that. States whose manifests are gone, which
+    nobody can read any more, refer to nothing.
     """
     files: set[FileId] = set()
     manifests: set[str] = set()
     names = branches.branches(ctx)
     for name in [MAIN_BRANCH, *names] if names else []:
-        if name == ctx.layout.branch:
-            continue
-        there = branches.replace_branch(ctx, name)
-        for snapshot in (tag.snapshot for tag in tags.tags(there)):
-            if is_whole(there, snapshot, manifests):
-                files |= live_ids(there, [snapshot])
-        is_first = True
-        for snapshot in find.snapshots(there):
-            if not is_whole(there, snapshot, manifests):
-                continue
-            # What the first one has not, a later one has added.
-            files |= live_ids(there, [snapshot]) if is_first else added_ids(there, snapshot)
-            is_first = False
-            files |= _changelog_ids(there, snapshot, manifests)
-        for known in changelogs.ids(there):
-            changelog = changelogs.load(there, known)
-            if changelog is None:
-                continue
-            if changelog.changelog_manifest_list is None and is_whole(there, changelog, manifests):
-                files |= added_ids(there, changelog)
-            files |= _changelog_ids(there, changelog, manifests)
+        if name != ctx.layout.branch:
+            there = branches.replace_branch(ctx, name)
+            files |= _ids_there(there, _shared(ctx, there, first), manifests)
     return files, manifests
+
+
+def _ids_there(there: TableContext, span: _Span, manifests: set[str]) -> set[FileId]:
+    """Return the files that the tags, changelogs and some snapshots of a branch refer to; add their manifests."""
+    start, stop = span
+    files: set[FileId] = set()
+    for snapshot in (tag.snapshot for tag in tags.tags(there)):
+        if is_whole(there, snapshot, manifests):
+            files |= live_ids(there, [snapshot])
+    is_first = True
+    for snapshot in find.snapshots(there, start):
+        if stop is not None and snapshot.id > stop and not is_first:
+            break
+        if not is_whole(there, snapshot, manifests):
+            continue
+        # What the first one has not, a later one has added.
+        files |= live_ids(there, [snapshot]) if is_first else added_ids(there, snapshot)
+        is_first = False
+        files |= _changelog_ids(there, snapshot, manifests)
+    for known in changelogs.ids(there):
+        changelog = changelogs.load(there, known) if stop is None or known <= stop else None
+        if changelog is None:
+            continue
+        if changelog.changelog_manifest_list is None and is_whole(there, changelog, manifests):
+            files |= added_ids(there, changelog)
+        files |= _changelog_ids(there, changelog, manifests)
+    return files
+
+
+def _shared(ctx: TableContext, there: TableContext, first: Snapshot | None) -> _Span:
+    """Return which snapshots of another branch tell what it shares with a snapshot and those after it; None: no bound.
+
+    Branches have the same snapshots up to where they part, and not one after. What a snapshot from `first` on has in
+    common with any of the other branch was there at the last of these: so that one tells, or the earliest that the
+    other branch has kept after it, with what was added in between.
+    """
+    low, high = find.earliest_id(there), find.latest_id(there)
+    latest = find.latest_id(ctx)
+    if first is None or low is None or high is None or latest is None:
+        return None, None
+    number = max(first.id, low)
+    if number <= min(high, latest):
+        ours = first if number == first.id else find.try_load(ctx, number)
+        theirs = find.try_load(there, number)
+        if ours is None or theirs is None:
+            return None, None
+        if find.is_same(ours, theirs):
+            return number, _last_same(ctx, there, number, min(high, latest))
+    if number == low:
+        return low, low - 1  # they part before the earliest that is left there
+    for tag in reversed(tags.tags(ctx)):
+        if low <= tag.snapshot.id < first.id and find.is_same(tag.snapshot, find.try_load(there, tag.snapshot.id)):
+            return tag.snapshot.id, first.id - 1
+    return low, first.id - 1
+
+
+def _last_same(ctx: TableContext, there: TableContext, low: int, high: int) -> int:
+    """Return the last snapshot that two branches have in common, one that they have given: by halving."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        ours, theirs = find.try_load(ctx, middle), find.try_load(there, middle)
+        if ours is None or theirs is None or find.is_same(ours, theirs):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def is_whole(ctx: TableContext, snapshot: Snapshot, names: set[str] | None = None) -> bool:

@@ -102,7 +102,7 @@ def read(ctx: TableContext, snapshot: Snapshot) -> Statistics | None:
     key = ctx.layout.statistics(snapshot.statistics)
     try:
         return msgspec.json.decode(ctx.files.read(key), type=Statistics)
-    except (msgspec.MsgspecError, NotFoundError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, NotFoundError) as error:
         raise CorruptError(
             ErrorKind.CORRUPT_TABLE, f"{key!r} has no statistics: {error}; analyse the table again", path=key
         ) from error

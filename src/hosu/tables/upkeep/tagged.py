@@ -68,7 +68,7 @@ def _doomed(ctx: TableContext, tag: tags.Tag, tagged: Sequence[tags.Tag]) -> Doo
         return doomed
     neighbours = _neighbours(ctx, snapshot, others)
     needed: set[FileId] = live_ids(ctx, neighbours)
-    files_elsewhere, kept = ids_elsewhere(ctx)
+    files_elsewhere, kept = ids_elsewhere(ctx, snapshot)
     for changelog in _changelogs_up_to(ctx, snapshot.id):
         needed |= added_ids(ctx, changelog)
         kept |= manifest_names(ctx, changelog)

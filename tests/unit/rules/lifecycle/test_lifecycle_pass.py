@@ -354,6 +354,25 @@ def test_rules_go_by_where_objects_are_stored_not_by_the_names_aliases_give_them
     assert run(store).counts == {"Expire": 1}
 
 
+def test_what_a_table_is_made_of_does_not_expire(store: ObjectStore, put: Put, rule: Set, clock: ManualClock) -> None:
+    store.commit(partial(create_bucket, name="paimon"))
+    table = ["warehouse/d.db/t/bucket-0/data-1", "warehouse/d.db/t/snapshot/snapshot-1"]
+    others = ["warehouse/d.db/x", "warehouse/notes/a/b", "raw/d.db/t/a"]
+    records = [put(key, bucket="paimon") for key in (*table, *others)]
+    put(table[0])
+    rule(Rule("all", expire_days=1), bucket="paimon")
+    rule(Rule("all", expire_days=1))
+    headers = Lifecycles(store.view, store.generation, SETTINGS)
+    assert [record.key for record in records if headers.expiry("paimon", record) is None] == table
+    clock.advance(3 * DAY_MS)
+
+    assert sorted(step.key for step in LifecyclePass(store, SETTINGS).plan("paimon")) == sorted(others)
+    run(store)
+
+    rows = store.view().rows("SELECT key FROM object ORDER BY key")
+    assert [row[0] for row in rows] == table
+
+
 def test_of_two_rules_the_earlier_one_says_when_an_object_expires(store: ObjectStore, put: Put, rule: Set) -> None:
     record = put("a")
     headers = Lifecycles(store.view, store.generation, SETTINGS)
