@@ -1,6 +1,6 @@
 """ALTER TABLE, as Flink and Spark write it: columns and options."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hosu.kernel.errors import ErrorKind, UnsupportedError
 from hosu.tables.evolution import (
@@ -18,7 +18,8 @@ from hosu.tables.evolution import (
     UpdateTableComment,
     UpdateType,
 )
-from hosu.tables.sql.creating import read_column, read_constant, read_type
+from hosu.tables.sql.columntypes import read_type
+from hosu.tables.sql.creating import read_column, read_constant
 from hosu.tables.sql.duck import Parameters
 from hosu.tables.sql.lexing import Words
 from hosu.tables.sql.results import Result
@@ -52,6 +53,7 @@ def alter(session: "Session", words: Words, _: Parameters) -> Result:
 def _changes(words: Words) -> list[SchemaChange]:
     if words.skip("ADD"):
         words.skip("COLUMNS") or words.skip("COLUMN")
+        _refuse(words)
         return [change for one in _each(words, _add) for change in one]
     if words.skip("RENAME"):
         words.skip("COLUMN")
@@ -60,6 +62,7 @@ def _changes(words: Words) -> list[SchemaChange]:
         return [RenameColumn(path, words.name("the new name"))]
     if words.skip("DROP"):
         words.skip("COLUMNS") or words.skip("COLUMN")
+        _refuse(words)
         return [DropColumn(path) for path in _each(words, _path)]
     if words.skip("MODIFY"):
         words.skip("COLUMN")
@@ -81,6 +84,27 @@ def _changes(words: Words) -> list[SchemaChange]:
         f"ALTER TABLE … {words.peek().text} is not supported: ADD, DROP, RENAME, MODIFY, ALTER COLUMN, SET, RESET and "
         "COMMENT are",
     )
+
+
+_KEYS_STAY: Final = "keys are those that the table was made with: make a new one"
+_REFUSED: Final = {
+    ("IF", "EXISTS"): "leave it out; DESCRIBE says which columns there are",
+    ("IF", "NOT", "EXISTS"): "leave it out; DESCRIBE says which columns there are",
+    ("PARTITION", "("): "partitions come with their rows; DELETE FROM … WHERE takes one away",
+    ("PRIMARY", "KEY"): _KEYS_STAY,
+    ("WATERMARK", "FOR"): "watermarks come with commits",
+}
+"""What others have behind ADD and DROP, and what to do instead."""
+
+
+def _refuse(words: Words) -> None:
+    """Refuse by name what others have and hosu lacks; raise UnsupportedError."""
+    for phrase, remedy in _REFUSED.items():
+        if words.is_next(*phrase):
+            what = " ".join(word for word in phrase if word != "(")
+            raise UnsupportedError(ErrorKind.UNSUPPORTED, f"{what} in ALTER TABLE is not supported: {remedy}")
+    if words.is_next("CONSTRAINT") and words.peek(2).word in {"CHECK", "FOREIGN", "PRIMARY", "UNIQUE"}:
+        raise UnsupportedError(ErrorKind.UNSUPPORTED, f"CONSTRAINT in ALTER TABLE is not supported: {_KEYS_STAY}")
 
 
 def _each(words: Words, read: Any) -> list[Any]:  # noqa: ANN401 - what it reads

@@ -27,10 +27,11 @@ SYSTEM: Final = "sys"
 
 @dataclass(frozen=True)
 class _Procedure:
-    """A procedure: what runs it, and its arguments in order after the table."""
+    """A procedure: what runs it, its arguments in order after the table, and how many of them it cannot do without."""
 
     run: Callable[..., str]
     arguments: tuple[str, ...]
+    needed: int = 0
 
 
 def call(session: "Session", words: Words, _: Parameters) -> Result:
@@ -47,6 +48,9 @@ def call(session: "Session", words: Words, _: Parameters) -> Result:
     target = given.pop("table", None)
     if not isinstance(target, str):
         raise fault(f"CALL {'.'.join(name)} needs a table: CALL {'.'.join(name)}('db.table')")
+    for needed in procedure.arguments[: procedure.needed]:
+        if needed not in given:
+            raise fault(f"CALL {'.'.join(name)} needs argument {needed!r}: it takes {', '.join(procedure.arguments)}")
     return Result(did=procedure.run(open_table(session, _full(session, target)), **given))
 
 
@@ -185,7 +189,10 @@ def _time(value: str | int | None) -> int | None:
 def _create_tag(on: Table, *, tag: str, snapshot_id: int | None = None, time_retained: str | None = None) -> str:
     from hosu.tables.optionvalues import parse_duration_ms  # noqa: PLC0415 - for this one
 
-    keep_ms = None if time_retained is None else parse_duration_ms(time_retained)
+    try:
+        keep_ms = None if time_retained is None else parse_duration_ms(time_retained)
+    except ValueError as error:
+        raise fault(f"time_retained is {time_retained!r}: {error}") from error
     made = on.create_tag(tag, snapshot_id=snapshot_id, keep_ms=keep_ms)
     return f"tag {made.name} keeps snapshot {made.snapshot.id}"
 
@@ -238,17 +245,17 @@ def _analyze(on: Table) -> str:
 PROCEDURES: Final = {
     "analyze": _Procedure(_analyze, ()),
     "compact": _Procedure(_compact, ("partitions", "compact_strategy", "where")),
-    "create_branch": _Procedure(_create_branch, ("branch", "tag")),
-    "create_tag": _Procedure(_create_tag, ("tag", "snapshot_id", "time_retained")),
-    "delete_branch": _Procedure(_delete_branch, ("branch",)),
-    "delete_tag": _Procedure(_delete_tag, ("tag",)),
+    "create_branch": _Procedure(_create_branch, ("branch", "tag"), 1),
+    "create_tag": _Procedure(_create_tag, ("tag", "snapshot_id", "time_retained"), 1),
+    "delete_branch": _Procedure(_delete_branch, ("branch",), 1),
+    "delete_tag": _Procedure(_delete_tag, ("tag",), 1),
     "expire_partitions": _Procedure(_expire_partitions, ("dry_run",)),
     "expire_snapshots": _Procedure(_expire_snapshots, ("retain_max", "retain_min", "older_than", "dry_run")),
-    "fast_forward": _Procedure(_fast_forward, ("branch",)),
+    "fast_forward": _Procedure(_fast_forward, ("branch",), 1),
     "remove_orphan_files": _Procedure(_remove_orphan_files, ("older_than", "dry_run")),
-    "rename_tag": _Procedure(_rename_tag, ("tag", "target_tag")),
-    "reset_consumer": _Procedure(_reset_consumer, ("consumer_id", "next_snapshot_id")),
-    "rollback": _Procedure(_rollback, ("version",)),
+    "rename_tag": _Procedure(_rename_tag, ("tag", "target_tag"), 2),
+    "reset_consumer": _Procedure(_reset_consumer, ("consumer_id", "next_snapshot_id"), 1),
+    "rollback": _Procedure(_rollback, ("version",), 1),
 }
 """Procedures by name."""
 

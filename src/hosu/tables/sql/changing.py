@@ -1,10 +1,9 @@
-"""INSERT, UPDATE, DELETE and MERGE: DuckDB computes rows, the engine writes them, each statement as one commit."""
+"""UPDATE, DELETE and MERGE: DuckDB computes rows, the engine writes them, each statement as one commit."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +11,26 @@ import pyarrow as pa
 from sqlglot import exp
 
 from hosu.kernel.errors import ErrorKind, UnsupportedError
-from hosu.tables.schemas import TableSchema
-from hosu.tables.sql.duck import Connection, Parameters, quoted
-from hosu.tables.sql.lexing import HINT, NAME, NUMBER, TEXT, WORD, Words, fault
-from hosu.tables.sql.marking import SEPARATOR, Marked, hint_options, mark
+from hosu.tables.sql.duck import Parameters, quoted
+from hosu.tables.sql.fitting import fitted
+from hosu.tables.sql.grammar import DIALECT, check_case, check_marks, parsed, unqualified
+from hosu.tables.sql.lexing import Words, fault
+from hosu.tables.sql.marking import Marked, mark
 from hosu.tables.sql.merging import MergeInto
 from hosu.tables.sql.pushing import Source, push_down
-from hosu.tables.sql.queries import DIALECT, Given, check_marks, parsed
+from hosu.tables.sql.queries import Given
 from hosu.tables.sql.results import Result
-from hosu.tables.sql.showing import full_name, open_table, table_name
+from hosu.tables.sql.showing import full_name
 from hosu.tables.sql.targets import (
     POSITION,
     TARGET,
     Target,
-    by_name,
+    assignment,
     check_asked_again,
     check_settled,
     check_steady,
-    check_values,
-    filled,
-    fitted,
+    check_written,
+    counted,
     state_read,
 )
 from hosu.tables.table import Table
@@ -45,115 +44,6 @@ if TYPE_CHECKING:
     from hosu.tables.sql.session import Session
 
 Mask = npt.NDArray[np.bool_]
-_BRACKETS: Final = {"(": 1, "[": 1, ")": -1, "]": -1}
-
-
-def insert(session: "Session", words: Words, parameters: Parameters) -> Result:
-    """Run INSERT INTO or INSERT OVERWRITE, after the word INSERT."""
-    overwrites = words.skip("OVERWRITE")
-    if words.is_next("OR"):
-        raise UnsupportedError(
-            ErrorKind.UNSUPPORTED,
-            "INSERT OR REPLACE is not supported: INSERT INTO a table with a primary key replaces rows of the same key",
-        )
-    if not words.skip("INTO") and not overwrites:
-        raise words.unexpected("INTO")
-    words.skip("TABLE")
-    name = table_name(session, words)
-    options = hint_options(words.next()) if words.peek().kind == HINT else None
-    table = Table(session.catalog, name, options=options)
-    constants = _partition(table, words) if words.skip("PARTITION") else {}
-    names = _listed(words)
-    is_by_name = words.skip("BY", "NAME")
-    query = words.rest()
-    if not query:
-        raise words.unexpected("VALUES or SELECT")
-    _refuse_endings(Words(query))
-    connection = session.connect()
-    try:
-        bound = session.binder(connection).bind(query, parameters)
-        if is_by_name:
-            names = connection.columns(bound.sql, bound.parameters)
-        elif names is None:
-            names = [name for name in table.schema.names if name not in constants]
-        sql = fitted(connection, table.schema, bound.sql, bound.parameters, names)
-        rows = _with_constants(table, connection.reader(sql, bound.parameters), connection, constants)
-        if overwrites:
-            done = verbs.overwrite(table.context, rows, partition=constants or None)
-        else:
-            done = verbs.insert(table.context, rows)
-    finally:
-        connection.close()
-    what = "overwrote" if overwrites else "inserted"
-    return Result(rows_changed=done.rows, did=f"{what} {_rows(done.rows)}")
-
-
-def _rows(count: int | None) -> str:
-    return "rows" if count is None else "1 row" if count == 1 else f"{count} rows"
-
-
-def _listed(words: Words) -> list[str] | None:
-    if not words.is_next("(") or words.peek(1).kind not in {WORD, NAME}:
-        return None
-    if words.peek(1).word in {"SELECT", "WITH", "VALUES", "FROM"} and words.peek(2).text not in {",", ")"}:
-        return None
-    return words.names()
-
-
-def _partition(table: Table, words: Words) -> dict[str, Any]:
-    """Go past (key = 'value', other_key), and return the values; keys without one come from the rows."""
-    found: dict[str, Any] = {}
-    words.need("(")
-    while not words.skip(")"):
-        name = words.name("a partition key")
-        if name not in table.schema.partition_keys:
-            keys = ", ".join(table.schema.partition_keys) or "none"
-            raise fault(f"{name!r} is no partition key of {table.name}: those are {keys}")
-        if words.skip("="):
-            token = words.next()
-            if token.kind not in {TEXT, NUMBER}:
-                raise fault("the value of a partition key is expected", words.sql, token.start)
-            if name in found:
-                raise fault(f"partition key {name!r} is given twice", words.sql, token.start)
-            found[name] = _typed(table.schema, name, token.value)
-        if not words.is_next(")"):
-            words.need(",")
-    return found
-
-
-def _typed(schema: TableSchema, name: str, text: str) -> Any:  # noqa: ANN401 - a value of any type
-    kind = schema.arrow.field(name).type
-    try:
-        if pa.types.is_decimal(kind):
-            return Decimal(text)
-        return pa.scalar(text).cast(kind).as_py()
-    except (pa.ArrowException, InvalidOperation) as error:
-        raise fault(f"partition key {name!r} is {schema.field(name).type}, not {text!r}") from error
-
-
-def _with_constants(
-    table: Table, reader: pa.RecordBatchReader, connection: Connection, constants: Mapping[str, Any]
-) -> Iterator[pa.Table]:
-    result = Result(reader, failures=connection.failures)
-    for batch in result.batches():
-        rows = pa.Table.from_batches([batch])
-        for name, value in constants.items():
-            kind = table.schema.arrow.field(name).type
-            rows = rows.append_column(name, pa.repeat(pa.scalar(value, kind), rows.num_rows))
-        yield filled(table.schema, rows)
-
-
-def _refuse_endings(words: Words) -> None:
-    depth = 0
-    while not words.is_over:
-        token = words.next()
-        depth += _BRACKETS.get(token.text, 0)
-        if depth:
-            continue
-        ending = "RETURNING" if token.word == "RETURNING" else ""
-        ending = "ON CONFLICT" if token.word == "ON" and words.is_next("CONFLICT") else ending
-        if ending:
-            raise UnsupportedError(ErrorKind.UNSUPPORTED, f"{ending} of INSERT is not supported: leave it out")
 
 
 def _parsed(words: Words, kind: type[exp.Expr]) -> tuple[exp.Expr, Marked]:
@@ -167,9 +57,15 @@ def _parsed(words: Words, kind: type[exp.Expr]) -> tuple[exp.Expr, Marked]:
 
 def _numbered(words: Words, parameters: Parameters) -> Parameters:
     """Return parameters by name, since not every query that a statement becomes has all of them."""
-    if not parameters or isinstance(parameters, Mapping):
-        return parameters
     found = words.tokens
+    if isinstance(parameters, Mapping):
+        names = {two.text for one, two in pairwise(found) if one.text == "$"}
+        for name in parameters:
+            if str(name) not in names:
+                raise fault(f"there is a value for parameter ${name}, which the statement does not have")
+        return parameters
+    if not parameters:
+        return parameters
     numbers = [int(two.text) for one, two in pairwise(found) if one.text == "$" and two.text.isdecimal()]
     wanted = max([sum(one.text == "?" for one in found), *numbers])
     if len(parameters) != wanted:
@@ -177,17 +73,30 @@ def _numbered(words: Words, parameters: Parameters) -> Parameters:
     return {str(number): value for number, value in enumerate(parameters, 1)}
 
 
-def target_of(session: "Session", node: exp.Expr) -> tuple[Table, str]:
-    """Return the table that a statement changes, and the name that it has in it. The past cannot be changed."""
+def _target(session: "Session", tree: exp.Expr, marked: Marked) -> tuple[Table, str, exp.Expr]:
+    """Return the table that a statement changes, the name that it has there, and the statement without its database.
+
+    The past cannot be changed.
+    """
+    node = tree.this
     if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier) or node.args.get("joins"):
         raise fault(f"{node.sql(DIALECT)!r} is no table that can be changed")
-    if SEPARATOR in node.name:
+    plain, travel = marked.split(node.name)
+    if travel.version is not None or travel.timestamp is not None:
         raise fault("the past of a table cannot be changed: leave out the time, or CALL sys.rollback")
+    check_written(travel.options)
     more = [part for part, given in node.args.items() if given and part not in _TARGET_PARTS]
     if more or (node.args.get("alias") is not None and node.args["alias"].args.get("columns")):
         raise fault(f"{node.sql(DIALECT)!r} is not a table alone: say with WHERE which rows are meant")
-    name = full_name(session, [part for part in (node.catalog, node.db, node.name) if part])
-    return open_table(session, name), node.alias or node.name
+    name = full_name(session, [part for part in (node.catalog, node.db, plain) if part])
+    table = Table(session.catalog, name, options=travel.options or None)
+    known = set() if node.alias else {(name.partition(".")[0].lower(), plain.lower())}
+    using = tree.args.get("using")
+    if isinstance(using, exp.Table) and using.db and not using.alias:
+        known.add((using.db.lower(), marked.split(using.name)[0].lower()))
+    changed = unqualified(tree, known)
+    check_case(changed, table.schema.names, table.name)
+    return table, node.alias or plain, changed
 
 
 _TARGET_PARTS: Final = frozenset({"this", "db", "catalog", "alias"})
@@ -216,10 +125,11 @@ def update(session: "Session", words: Words, parameters: Parameters) -> Result:
     tree, marked = _parsed(words, exp.Update)
     parameters = _numbered(words, parameters)
     _refuse(tree, "UPDATE", **_REMEDIES)
-    table, alias = target_of(session, tree.this)
+    table, alias, tree = _target(session, tree, marked)
+    if not tree.expressions:
+        raise fault("UPDATE lacks SET: write UPDATE … SET column = value", words.sql)
     assigned = [assignment(table.schema, alias, one) for one in tree.expressions]
     names = [name for name, _ in assigned]
-    check_values([value for _, value in assigned])
     check_steady(tree.args.get("where"))
     if len(set(names)) != len(names):
         raise fault(f"a column is set twice: {', '.join(names)}")
@@ -238,17 +148,7 @@ def update(session: "Session", words: Words, parameters: Parameters) -> Result:
             done = merge(table.context, changes, changes.where)
     finally:
         changes.close()
-    return Result(rows_changed=done.rows, did=f"updated {_rows(done.rows)}")
-
-
-def assignment(schema: TableSchema, alias: str, node: exp.Expr) -> tuple[str, exp.Expr]:
-    """Return the column that an assignment sets, and the value."""
-    if not isinstance(node, exp.EQ) or not isinstance(node.this, exp.Column):
-        raise fault(f"{node.sql(DIALECT)!r} sets no column")
-    column = node.this
-    if column.table and column.table.lower() != alias.lower():
-        raise fault(f"{column.sql(DIALECT)!r} is no column of {alias}")
-    return by_name(schema, column.name), node.expression
+    return Result(rows_changed=done.rows, did=f"updated {counted(done.rows)}")
 
 
 def delete(session: "Session", words: Words, parameters: Parameters) -> Result:
@@ -256,8 +156,12 @@ def delete(session: "Session", words: Words, parameters: Parameters) -> Result:
     tree, marked = _parsed(words, exp.Delete)
     parameters = _numbered(words, parameters)
     _refuse(tree, "DELETE", **_REMEDIES)
-    table, alias = target_of(session, tree.this)
-    changes = _Changes(session, table, alias, tree.args.get("where"), marked, parameters, [], [])
+    table, alias, tree = _target(session, tree, marked)
+    where = tree.args.get("where")
+    # A row is asked once, so that random() may pick it. Queries are asked for some rows at a time, and again.
+    for query in where.find_all(exp.Query) if where is not None else ():
+        check_steady(query)
+    changes = _Changes(session, table, alias, where, marked, parameters, [], [])
     try:
         if changes.is_told_all:
             done = verbs.delete_where(table.context, changes.where)
@@ -265,7 +169,7 @@ def delete(session: "Session", words: Words, parameters: Parameters) -> Result:
             done = merge(table.context, changes, changes.where)
     finally:
         changes.close()
-    return Result(rows_changed=done.rows, did=f"deleted {_rows(done.rows)}")
+    return Result(rows_changed=done.rows, did=f"deleted {counted(done.rows)}")
 
 
 class _Changes:
@@ -308,13 +212,15 @@ class _Changes:
             self._is_new = False
             return
         self.close()
-        connection = self._session.connect()
+        connection = self._session.connect(steady=True)
         target = self._target = Target(connection, self._table.schema)
         binder = self._session.binder(connection)
         bound = binder.bind(self._sql, self._parameters, Given({TARGET: TARGET}, self._marked.travels, kept=True))
         self.reads_tables = bool(bound.references)
         self._read = state_read(bound, self._table.context)
-        sql = fitted(connection, self._table.schema, bound.sql, bound.parameters, [POSITION, *self._names])
+        names = [None, *self._names]
+        outputs = [POSITION, *self._names]
+        sql = fitted(connection, self._table.schema, bound.sql, bound.parameters, names, outputs)
         target.prepare(sql, bound.parameters)
 
     def _computed(self, rows: pa.Table) -> pa.Table:
@@ -361,10 +267,10 @@ def merge_into(session: "Session", words: Words, parameters: Parameters) -> Resu
     tree, marked = _parsed(words, exp.Merge)
     parameters = _numbered(words, parameters)
     _refuse(tree, "MERGE", returning="leave it out", with_="write the query behind USING", using_cond="write ON")
-    table, alias = target_of(session, tree.this)
+    table, alias, tree = _target(session, tree, marked)
     merging = MergeInto(session, table, alias, tree, marked, parameters)
     try:
         done = merge(table.context, merging, merging.where)
     finally:
         merging.close()
-    return Result(rows_changed=done.rows, did=f"merged {_rows(done.rows)}")
+    return Result(rows_changed=done.rows, did=f"merged {counted(done.rows)}")

@@ -1,37 +1,23 @@
 """CREATE TABLE, as Flink and Spark write it and as DuckDB does."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from hosu.kernel.errors import ConflictError, ErrorKind, UnsupportedError
 from hosu.tables.identifiers import check_database
+from hosu.tables.sql.columntypes import read_type
 from hosu.tables.sql.duck import Parameters
 from hosu.tables.sql.lexing import NAME, NUMBER, TEXT, WORD, Words, fault
+from hosu.tables.sql.marking import check_place
 from hosu.tables.sql.results import Result
 from hosu.tables.sql.showing import open_table, table_name
-from hosu.tables.types import DataField, DataType, parse_type
+from hosu.tables.types import DataField
 from hosu.tables.writing import verbs
 
 if TYPE_CHECKING:
     from hosu.tables.sql.session import Session
-
-_TYPE_ENDS: Final = ("NOT", "NULL", "PRIMARY", "COMMENT", "DEFAULT", "UNIQUE", "CHECK", "REFERENCES", "GENERATED",
-                     "COLLATE", "METADATA", "AS", "FIRST", "AFTER", "BEFORE", ",")  # fmt: skip
-_ALIASES: Final = {
-    "BOOL": "BOOLEAN",
-    "TEXT": "STRING",
-    "REAL": "FLOAT",
-    "TIMESTAMPTZ": "TIMESTAMP(6) WITH LOCAL TIME ZONE",
-    "DATETIME": "TIMESTAMP(6)",
-    "LONG": "BIGINT",
-    "VARBINARY": "",
-    "VARCHAR": "",
-    "CHAR": "",
-    "BINARY": "",
-}
-"""Names of types that others have; those without one have to say how long they are."""
 
 
 @dataclass
@@ -40,37 +26,6 @@ class Columns:
 
     fields: list[DataField] = field(default_factory=list)
     primary_keys: list[str] = field(default_factory=list)
-
-
-def read_type(words: Words) -> DataType:
-    """Go past the type of a column, and return it, with NULL or NOT NULL if that is said."""
-    start = words.peek()
-    text = _type_text(words)
-    alias = _ALIASES.get(text.upper())
-    if alias == "":
-        raise fault(f"say how long a {text.upper()} may be, or use STRING or BYTES", words.sql, start.start)
-    base = alias or text
-    if base.endswith("[]"):
-        base = f"ARRAY<{base[:-2]}>"
-    found = parse_type(base)
-    if words.skip("NOT", "NULL"):
-        return found.as_nullable(nullable=False)
-    words.skip("NULL")
-    return found
-
-
-def _type_text(words: Words) -> str:
-    start, depth = words.peek().start, 0
-    while not words.is_over:
-        token = words.peek()
-        if not depth and ((token.word or token.text) in _TYPE_ENDS or token.text == ")"):
-            break
-        depth += {"(": 1, "<": 1, "[": 1, ")": -1, ">": -1, "]": -1}.get(token.text, 0)
-        words.next()
-    text = words.sql[start : words.tokens[words.at - 1].end] if words.peek().start > start else ""
-    if not text:
-        raise words.unexpected("a type")
-    return text
 
 
 def read_column(words: Words, keys: list[str] | None = None) -> DataField:
@@ -82,6 +37,8 @@ def read_column(words: Words, keys: list[str] | None = None) -> DataField:
     while True:
         if keys is not None and words.skip("PRIMARY", "KEY"):
             words.skip("NOT", "ENFORCED")
+            if keys:
+                raise fault(f"there is a PRIMARY KEY already: write PRIMARY KEY ({', '.join([*keys, name])}) once")
             keys.append(name)
         elif words.skip("DEFAULT"):
             default = read_constant(words)
@@ -120,6 +77,10 @@ def read_columns(words: Words) -> Columns:
             words.next()
             words.name("the name of a constraint")
         if words.peek().kind == WORD and words.skip("PRIMARY", "KEY"):
+            if found.primary_keys:
+                raise fault(
+                    "there is a PRIMARY KEY already: write one, of all its columns", words.sql, words.peek().start
+                )
             found.primary_keys += words.names()
             words.skip("NOT", "ENFORCED")
         elif words.peek().word in {"WATERMARK", "UNIQUE", "FOREIGN", "CHECK", "INDEX"}:
@@ -145,12 +106,18 @@ class _Clauses:
 def _clauses(words: Words) -> _Clauses:
     found = _Clauses()
     while not words.is_over and not words.is_next("AS"):
+        start = words.peek().start
+        is_twice = False
         if words.skip("PARTITIONED", "BY"):
+            is_twice = bool(found.partitions)
             found.partitions = words.names()
         elif words.skip("COMMENT"):
+            is_twice = found.comment is not None
             found.comment = words.text()
         elif words.skip("WITH") or words.skip("TBLPROPERTIES") or words.skip("OPTIONS"):
-            found.options |= words.pairs()
+            pairs = words.pairs()
+            is_twice = bool(found.options.keys() & pairs.keys())
+            found.options |= pairs
         elif words.skip("USING"):
             if words.name().lower() != "paimon":
                 raise fault("tables are of the format Paimon: leave out USING", words.sql)
@@ -160,8 +127,11 @@ def _clauses(words: Words) -> _Clauses:
             )
         else:
             words.end()
+        if is_twice:
+            raise fault("this is given twice", words.sql, start)
     if found.options.get("connector") == "paimon":
         del found.options["connector"]
+    check_place(found.options)
     return found
 
 

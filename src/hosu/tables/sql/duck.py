@@ -1,9 +1,10 @@
 """DuckDB, shut in: it sees the tables that a statement names, no files, no network and no other data of the process."""
 
-import tempfile
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import ExitStack, suppress
 from typing import Any, TypeAlias
 from weakref import WeakSet, finalize
 
@@ -12,7 +13,8 @@ import pyarrow as pa
 
 from hosu.kernel.errors import ErrorKind, UnavailableError
 from hosu.kernel.limits import MIB
-from hosu.tables.sql.results import Failures, translated
+from hosu.tables.sql.results import Failures, Result, translated
+from hosu.tables.sql.scratch import Scratch
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 
@@ -23,6 +25,10 @@ _MEMORY_SHARE = 4
 """What a query may hold beside the merges of its tables, in units of what one merge may."""
 
 _MEMORY_BYTES_MIN = 512 * MIB
+
+
+_END_TRIES = 100
+_END_WAIT_S = 0.05
 
 
 class Duck:
@@ -45,18 +51,18 @@ class Duck:
 
     def _started(self) -> duckdb.DuckDBPyConnection:
         # What does not fit into memory goes to a folder that is gone with the session.
-        folder = tempfile.mkdtemp(prefix="hosu-sql-")
+        scratch = Scratch()
         database = duckdb.connect(
             ":memory:",
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "memory_limit": f"{self._memory_bytes // MIB}MiB",
-                "temp_directory": folder,
+                "temp_directory": str(scratch.path),
                 "python_enable_replacements": "false",
             },
         )
-        finalize(self, _end, database, Path(folder))
+        finalize(self, _end, database, scratch, self._open)
         # Text without a zone is UTC, as in conditions on tables.
         database.execute("SET TimeZone = 'UTC'")
         database.execute("SET enable_external_access = false")
@@ -71,11 +77,12 @@ class Duck:
             connection.interrupt()
 
 
-def _end(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    import shutil  # noqa: PLC0415 - at the end only
-
+def _end(database: duckdb.DuckDBPyConnection, scratch: Scratch, connections: "WeakSet[Connection]") -> None:
+    # Rows that nobody has read to the end hold on to DuckDB, which complains of that when the interpreter ends.
+    for connection in list(connections):
+        connection.end()
     database.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    scratch.close()
 
 
 class Stream:
@@ -118,17 +125,47 @@ class Connection:
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
+        self.held = ExitStack()
+        """What is let go of when the connection is closed."""
+
         self.failures: Failures = []
         self.stopped = threading.Event()
+        self._result: weakref.ref[Result] | None = None
+
+    def result(self, reader: pa.RecordBatchReader) -> Result:
+        """Return rows as a result, with which the connection closes."""
+        made = Result(reader, failures=self.failures, close=self.close)
+        self._result = weakref.ref(made)
+        return made
+
+    def end(self) -> None:
+        """Stop what runs and let go of all, also of rows that are still held by who asked for them."""
+        held = self._result() if self._result is not None else None
+        for _ in range(_END_TRIES):
+            self.interrupt()
+            try:
+                if held is not None:
+                    held.end()
+                self.close()
+            except duckdb.Error:  # another thread is still in a query, which the interrupt ends
+                time.sleep(_END_WAIT_S)
+            else:
+                return
 
     def interrupt(self) -> None:
         """Stop what runs; may be called by another thread."""
         self.stopped.set()
-        self._cursor.interrupt()
+        with suppress(duckdb.ConnectionException):  # it was closed meanwhile
+            self._cursor.interrupt()
+
+    def begin(self) -> None:
+        """Let all queries from here on be of one moment."""
+        self._cursor.begin()
 
     def close(self) -> None:
         """Let go of the tables."""
         self._cursor.close()
+        self.held.close()
 
     def register(self, name: str, rows: object) -> None:
         """Make rows a table of a name, in place of those it had."""

@@ -1,7 +1,7 @@
 """Time travel in queries, which DuckDB does not parse: cut out, and remembered with the table that it is about.
 
 Understood are `FOR TIMESTAMP AS OF …`, `FOR VERSION AS OF …`, `FOR SYSTEM_TIME AS OF …` and Flink's hint
-`/*+ OPTIONS('scan.snapshot-id' = '5') */` behind the name of a table.
+`/*+ OPTIONS('scan.snapshot-id' = '5') */` behind the name of a table, and DuckDB's `AT (VERSION => 5)`.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,9 @@ from typing import Final
 
 from hosu.kernel.errors import ErrorKind, UnsupportedError
 from hosu.tables.sql.lexing import HINT, MARK, NAME, NUMBER, TEXT, WORD, Token, Words, fault, tokens
+
+RESERVED: Final = "__hosu_"
+"""What names begin with that hosu makes for DuckDB: statements have none of them."""
 
 SEPARATOR: Final = "\x1f"
 """Between the name of a table and the number of its travel: no name holds it."""
@@ -21,6 +24,9 @@ _KEYWORDS: Final = frozenset(
     {"SELECT", "DISTINCT", "FROM", "WHERE", "JOIN", "ON", "AND", "OR", "BY", "UPDATE", "DELETE"}
 )
 """Words that are no names of tables."""
+
+_ALONE: Final = frozenset({"?", "CURRENT_TIMESTAMP", "CURRENT_DATE"})
+"""What else is a value by itself."""
 
 _UNITS: Final = frozenset(
     f"{unit}{plural}"
@@ -74,6 +80,8 @@ class _Marking:
         while not words.is_over:
             token = words.peek()
             if token.kind in {WORD, NAME}:
+                if token.value.lower().startswith(RESERVED):
+                    raise fault(f"names that begin with {RESERVED} are kept for hosu", words.sql, token.start)
                 words.next()
                 if token.word in _KEYWORDS and words.peek().kind == HINT:
                     raise _unplaced(words.peek())
@@ -110,7 +118,7 @@ class _Marking:
                 token = self.words.next()
                 travel = travel or Travel()
                 travel.options = {**travel.options, **hint_options(token)}
-            elif self._is_clause():
+            elif self._is_clause() or self._is_at():
                 travel = travel or Travel()
                 if travel.timestamp is not None or travel.version is not None:
                     raise fault("a table is asked for at two times", self.words.sql, self.words.peek().start)
@@ -125,19 +133,35 @@ class _Marking:
             return False
         return kind in _TIMES | _VERSIONS
 
+    def _is_at(self) -> bool:
+        """Whether AT (VERSION => …) or AT (TIMESTAMP => …) comes next."""
+        return self.words.is_next("AT", "(") and self.words.peek(3).text == "=>"
+
     def _clause(self, travel: Travel) -> None:
-        self.words.skip("FOR")
-        kind = self.words.next().word
-        self.words.need("AS", "OF")
-        expression = self._sum()
+        words = self.words
+        is_at = words.skip("AT", "(")
+        words.skip("FOR")
+        start = words.peek().start
+        kind = words.next().word
+        if is_at:
+            words.need("=>")
+            first = words.at
+            words.expression(")")
+            words.need(")")
+            expression = self._written(first, words.at - 1)
+        else:
+            words.need("AS", "OF")
+            expression = self._sum()
         if kind in _TIMES:
             travel.timestamp = expression
-        else:
+        elif kind in _VERSIONS:
             travel.version = expression
+        else:
+            raise fault("VERSION or TIMESTAMP is expected", words.sql, start)
 
     def _sum(self) -> str:
         """Go past values that are added and taken from each other."""
-        start = self.words.peek().start
+        first = self.words.at
         self._operand()
         while True:
             if self.words.skip("::"):
@@ -146,7 +170,20 @@ class _Marking:
                 self.words.next()
                 self._operand()
             else:
-                return self.words.sql[start : self.words.tokens[self.words.at - 1].end]
+                return self._written(first, self.words.at)
+
+    def _written(self, first: int, end: int) -> str:
+        """Return tokens as they are written, but for a `?`, which gets its number."""
+        found = self.words.tokens[first:end]
+        if not found:
+            raise fault("a moment or a version is expected", self.words.sql, self.words.peek(-1).start)
+        pieces, at = [], found[0].start
+        for token in found:
+            if token.text == "?" and token.kind == MARK:
+                self.questions += 1
+                pieces += [self.words.sql[at : token.start], f"${self.questions}"]
+                at = token.end
+        return "".join([*pieces, self.words.sql[at : found[-1].end]])
 
     def _operand(self) -> None:
         words = self.words
@@ -156,14 +193,12 @@ class _Marking:
             self._operand()
             if is_interval and words.peek().word in _UNITS:
                 words.next()
-        elif token.text == "?" and token.kind == MARK:
-            raise fault("a moment takes parameters by name, such as $at", words.sql, token.start)
         elif token.text == "$" and token.kind == MARK:
             words.next()
         elif token.text == "(" or (token.kind == WORD and words.skip("(")):
             words.expression(")")
             words.need(")")
-        elif token.kind not in {TEXT, NUMBER} and token.word not in {"CURRENT_TIMESTAMP", "CURRENT_DATE"}:
+        elif token.kind not in {TEXT, NUMBER} and token.text not in _ALONE and token.word not in _ALONE:
             raise fault("a moment or a version is expected", words.sql, token.start)
 
 
@@ -175,7 +210,18 @@ def hint_options(token: Token) -> dict[str, str]:
     found = words.pairs()
     words.skip(",")
     words.end()
+    check_place(found)
     return found
+
+
+def check_place(options: Mapping[str, str]) -> None:
+    """Refuse option `path`, which has no effect here; raise UnsupportedError."""
+    if "path" in options:
+        raise UnsupportedError(
+            ErrorKind.UNSUPPORTED,
+            f"option 'path' = {options['path']!r} is not supported: a table is where its catalog has it",
+            option="path",
+        )
 
 
 def _unplaced(token: Token) -> UnsupportedError:

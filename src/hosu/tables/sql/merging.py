@@ -15,20 +15,21 @@ from hosu.kernel.errors import ErrorKind, UnsupportedError
 from hosu.tables.predicates import Predicate, conjunction
 from hosu.tables.predicates.parsing import among
 from hosu.tables.sql.duck import Parameters, quoted
+from hosu.tables.sql.fitting import fitted
+from hosu.tables.sql.grammar import DIALECT
 from hosu.tables.sql.lexing import fault
 from hosu.tables.sql.marking import SEPARATOR, Marked
-from hosu.tables.sql.queries import DIALECT, Binder, Given
+from hosu.tables.sql.queries import Binder, Given
 from hosu.tables.sql.targets import (
     POSITION,
     TARGET,
     Target,
+    assignment,
     by_name,
     check_asked_again,
     check_settled,
     check_steady,
-    check_values,
     filled,
-    fitted,
     state_read,
 )
 from hosu.tables.table import Table
@@ -85,12 +86,14 @@ class MergeInto:
         self._matched: list[npt.NDArray[np.int64]] = []
         self._using = tree.args["using"].sql(DIALECT)
         self._source = _source_alias(tree.args["using"], marked)
+        if self._source.lower() == alias.lower():
+            raise fault(f"the table and the source of MERGE are both called {alias!r}: write USING … AS another name")
         self._on = tree.args["on"]
         check_steady(self._on)
         self._target: Target | None = None
         self._insert_sql: list[tuple[str, Parameters]] = []
         self._is_new = True
-        self._connection = session.connect()
+        self._connection = session.connect(steady=True)
         try:
             columns = self._begin_source()
             self._changes, self._inserts = self._clauses(tree.args["whens"].expressions, columns)
@@ -112,7 +115,7 @@ class MergeInto:
             return
         self.close()
         self._matched = []
-        self._connection = self._session.connect()
+        self._connection = self._session.connect(steady=True)
         self._begin_source()
         self._prepare()
 
@@ -136,7 +139,7 @@ class MergeInto:
             then = when.args["then"]
             given = when.args.get("condition")
             check_steady(given)
-            clause = _Clause("" if given is None else self._sql(given))
+            clause = _Clause("" if given is None else given.sql(DIALECT))
             _check_when(when)
             if isinstance(then, exp.Insert):
                 clause.values = self._inserted(then, columns)
@@ -152,39 +155,32 @@ class MergeInto:
             changes.append(clause)
         return changes, inserts
 
-    def _sql(self, node: exp.Expr) -> str:
-        """Return an expression whose columns have no database before their table."""
-
-        def change(part: exp.Expr) -> exp.Expr:
-            if isinstance(part, exp.Column) and part.args.get("db") is not None:
-                return exp.column(part.this.copy(), table=part.args["table"].copy())
-            return part
-
-        return str(node.copy().transform(change).sql(DIALECT))
-
     def _updated(self, then: exp.Expr, columns: Sequence[str]) -> dict[str, str]:
         schema = self._table.schema
         given = then.expressions
-        if not given or isinstance(given[0], exp.Star):
+        if not given:
+            raise fault("UPDATE in MERGE says nothing: write UPDATE SET *, which is by name, or what is set")
+        if isinstance(given[0], exp.Star):
             wanted = [name for name in schema.names if name not in schema.primary_keys]
             return self._same(wanted, columns)
         values: dict[str, str] = {}
         for one in given:
-            if not isinstance(one, exp.EQ) or not isinstance(one.this, exp.Column):
-                raise fault(f"{one.sql(DIALECT)!r} sets no column")
-            if one.this.table and one.this.table.lower() != self._alias.lower():
-                raise fault(f"{one.this.sql(DIALECT)!r} is no column of {self._alias}")
-            name = by_name(schema, one.this.name)
-            check_values([one.expression])
+            name, value = assignment(schema, self._alias, one)
             if name in values:
                 raise fault(f"column {name!r} is set twice")
-            values[name] = self._sql(one.expression)
+            values[name] = value.sql(DIALECT)
         return values
 
     def _inserted(self, then: exp.Expr, columns: Sequence[str]) -> dict[str, str]:
         names, values = then.this, then.args.get("expression")
-        if values is None or isinstance(names, exp.Star):
+        if isinstance(names, exp.Star):
             return self._same(self._table.schema.names, columns)
+        if not isinstance(values, exp.Expr):
+            raise fault("INSERT in MERGE lacks its values: write INSERT *, which is by name, or INSERT (…) VALUES (…)")
+        if any(value.name.upper() == "DEFAULT" for value in values.find_all(exp.Var)):
+            raise UnsupportedError(
+                ErrorKind.UNSUPPORTED, "DEFAULT in MERGE is not supported: leave the column out of the list"
+            )
         listed = (
             [by_name(self._table.schema, one.name) for one in names.expressions]
             if isinstance(names, exp.Tuple)
@@ -197,7 +193,7 @@ class MergeInto:
             raise fault(f"a column is given twice: {', '.join(listed)}")
         if len(given) != len(listed):
             raise fault(f"there are {len(given)} values for {len(listed)} columns: {', '.join(listed)}")
-        return {name: self._sql(value) for name, value in zip(listed, given, strict=True)}
+        return {name: value.sql(DIALECT) for name, value in zip(listed, given, strict=True)}
 
     def _same(self, wanted: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
         by_lower = {name.lower(): name for name in columns}
@@ -214,29 +210,31 @@ class MergeInto:
         for clause in self._changes:
             test = f"{row} IS {'NOT ' if clause.is_matched else ''}NULL"
             tests.append(f"{test} AND ({clause.condition})" if clause.condition else test)
-        changed = list(dict.fromkeys(name for clause in self._changes for name in clause.values))
         selected = [
             f"{alias}.{POSITION} AS {POSITION}",
             f"{row} AS {ROW}",
             f"{_case(tests, _numbers(tests), '0')} AS {_ACT}",
         ]
-        for name in changed:
-            own = f"{alias}.{quoted(name)}"
-            values = [clause.values.get(name, own) for clause in self._changes]
-            selected.append(f"{_case(tests, values, own)} AS {quoted(name)}")
+        names: list[str | None] = [None, None, None]
+        outputs = [POSITION, ROW, _ACT]
+        for number, clause in enumerate(self._changes):
+            # Each clause has columns of its own: in one CASE with others, its values would become of their type.
+            before = ["NULL"] * number
+            for name, value in clause.values.items():
+                selected.append(_case(tests[: number + 1], [*before, value], "NULL"))
+                names.append(name)
+                outputs.append(_output(number, name))
         join = "LEFT JOIN" if self._is_by_source else "JOIN"
         sql = (
             f"SELECT {', '.join(selected)} FROM {TARGET} AS {alias} {join} {SOURCE} AS {source} "
-            f"ON {self._sql(self._on)}"
+            f"ON {self._on.sql(DIALECT)}"
         )
         given = Given({TARGET: TARGET, SOURCE: SOURCE}, self._travels, kept=True)
         bound = self._binder().bind(sql, self._parameters, given)
         known = [read for read in (self._read, state_read(bound, self._table.context)) if read is not None]
         self._read = min(known, default=None)
-        names = [POSITION, ROW, _ACT, *changed]
-        self._changed = changed
         target.prepare(
-            fitted(self._connection, self._table.schema, bound.sql, bound.parameters, names, (POSITION, ROW, _ACT)),
+            fitted(self._connection, self._table.schema, bound.sql, bound.parameters, names, outputs),
             bound.parameters,
         )
         self._insert_sql = [self._insert(number, given) for number in range(len(self._inserts))]
@@ -326,15 +324,21 @@ class MergeInto:
 
     def remake(self, rows: pa.Table) -> pa.Table:
         """Return the rows that are updated, with their new values."""
-        updates = [number for number, clause in enumerate(self._changes, 1) if not clause.is_delete]
         computed = self._computed(rows)
         check_asked_again(rows, int(pc.sum(pc.greater(computed.column(_ACT), 0)).as_py() or 0))
-        kept = pc.is_in(computed.column(_ACT), value_set=pa.array(updates, computed.column(_ACT).type))
-        computed = computed.filter(kept).sort_by(POSITION)
-        changed = rows.take(computed.column(POSITION))
-        for name in self._changed:
-            changed = changed.set_column(changed.column_names.index(name), name, computed.column(name))
-        return cast_rows(changed, self._table.schema.fields)
+        changed, positions = [], []
+        for number, clause in enumerate(self._changes):
+            if clause.is_delete:
+                continue
+            mine = computed.filter(pc.equal(computed.column(_ACT), number + 1))
+            remade = rows.take(mine.column(POSITION))
+            for name in clause.values:
+                remade = remade.set_column(remade.column_names.index(name), name, mine.column(_output(number, name)))
+            changed.append(cast_rows(remade, self._table.schema.fields))
+            positions.append(mine.column(POSITION).to_numpy())
+        if not changed:
+            return rows.slice(0, 0)
+        return pa.concat_tables(changed).take(pa.array(np.argsort(np.concatenate(positions))))
 
     def inserts(self) -> pa.Table | None:
         """Return the rows of the source that matched none of the table."""
@@ -371,6 +375,11 @@ def _source_alias(using: exp.Expr, marked: Marked) -> str:
     if isinstance(using, exp.Table) and using.name:
         return marked.split(using.name)[0] if SEPARATOR in using.name else str(using.name)
     raise fault("the source of MERGE needs a name: write USING (…) AS s")
+
+
+def _output(number: int, name: str) -> str:
+    """Return what the value of a column is called that a clause gives it."""
+    return f"{number}:{name}"
 
 
 def _numbers(tests: Sequence[str]) -> list[str]:

@@ -6,20 +6,22 @@ The text of a query reaches DuckDB as it was written, but for the names of table
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import ParseError, SqlglotError
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError, UnsupportedError
 from hosu.tables.context import Identifier
 from hosu.tables.identifiers import parse_identifier
 from hosu.tables.reading.scan import Scan
+from hosu.tables.scanrules import POSITIONS
+from hosu.tables.snapshots import leases
 from hosu.tables.snapshots.travel import SCAN_OPTIONS, At, Moment, resolve, time_ms
 from hosu.tables.sql.duck import Connection, Parameters, quoted
+from hosu.tables.sql.grammar import check_case, check_marks, check_query, parsed
 from hosu.tables.sql.lexing import Words, fault
-from hosu.tables.sql.marking import SEPARATOR, Marked, Travel, mark
+from hosu.tables.sql.marking import RESERVED, Marked, Travel, mark
 from hosu.tables.sql.pushing import Source, needed_columns, push_down
 from hosu.tables.table import Table
 from hosu.tables.upkeep.system import system_table
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
     from hosu.tables.catalog import Catalog
     from hosu.tables.records import Snapshot
 
-DIALECT: Final = "duckdb"
-_PREFIX: Final = "__hosu_"
-"""What names of tables begin with in what DuckDB sees."""
+_TIMED: Final = frozenset({"buckets", "files", "manifests", "partitions", "statistics"})
+"""System tables that say something of one state; the others are of all there is."""
+
+
+_STARTS: Final = frozenset(option for options in POSITIONS.values() for option in options)
+"""Options that say which state is read, or what came since one."""
 
 
 @dataclass
@@ -76,24 +81,6 @@ class Given:
     """Whether tables are read once, whatever is asked of them later."""
 
 
-def parsed(sql: str) -> exp.Expr:
-    """Return a statement as sqlglot understands it; raise InvalidInputError QUERY_INVALID."""
-    try:
-        found: exp.Expr = sqlglot.parse_one(sql, dialect=DIALECT)
-    except ParseError as error:
-        raise _misread(error) from error
-    except (SqlglotError, RecursionError) as error:
-        raise fault(f"the statement cannot be read: {str(error).splitlines()[0]}") from error
-    return found
-
-
-def _misread(error: ParseError) -> InvalidInputError:
-    first: Mapping[str, Any] = error.errors[0] if error.errors else {}
-    what = str(first.get("description") or str(error).splitlines()[0]).rstrip(".")
-    near = f"{first.get('highlight') or ''}{first.get('end_context') or ''}"
-    return fault(f"the statement cannot be read: {what}", near, 0) if near else fault(what)
-
-
 class Binder:
     """Finds tables for the names in queries."""
 
@@ -112,16 +99,36 @@ class Binder:
         marked = mark(sql) if given.travels is None else Marked(sql, given.travels)
         tree = parsed(marked.sql)
         check_marks(tree)
-        if not isinstance(tree, exp.Query | exp.Values):
-            raise UnsupportedError(
-                ErrorKind.UNSUPPORTED, f"{tree.key.upper()} is no query, and cannot be where one is expected"
-            )
+        check_query(tree)
+        if given.travels is None:
+            _check_names(marked, parameters)
         return self._bound(tree, marked, parameters, given)
 
     def _bound(self, tree: exp.Expr, marked: Marked, parameters: Parameters, given: Given) -> Query:
         by_name = _by_name(parameters)
-        found: list[Reference] = []
         local: dict[int, str] = {}
+        found = list(self._references(tree, marked, by_name, given, local))
+        for one in found:
+            if one.source is not None:
+                check_case(tree, one.source.schema.names, one.name)
+        sources = {id(one.node): one.source for one in found if one.source is not None}
+        push_down(tree, sources, by_name)
+        splices = list(_qualifiers(tree, found))
+        for node in tree.find_all(exp.Table):
+            if id(node) in local:
+                name = local[id(node)]
+                splices.append(_spliced(node, given.locals[name], node.alias or name))
+        for one in found:
+            registered = f"{RESERVED}{self._count}"
+            self._count += 1
+            self._register(one, registered, tree, kept=given.kept)
+            splices.append(_spliced(one.node, registered, one.alias))
+        return Query(_splice(marked.sql, splices), _used(marked, parameters), found)
+
+    def _references(
+        self, tree: exp.Expr, marked: Marked, parameters: Mapping[str, Any], given: Given, local: dict[int, str]
+    ) -> Iterator[Reference]:
+        """Yield the tables of a query, and put those that are registered already into `local`, by their nodes."""
         for node in tree.find_all(exp.Table):
             if not isinstance(node.this, exp.Identifier):
                 continue  # a function, which DuckDB has or not
@@ -134,20 +141,7 @@ class Binder:
                     if travel != Travel():
                         raise fault(f"{plain!r} is no table, and has no history to travel in")
                     continue
-            found.append(self._reference(node, plain, travel, by_name))
-        sources = {id(one.node): one.source for one in found if one.source is not None}
-        push_down(tree, sources, by_name)
-        splices = list(_qualifiers(tree, found))
-        for node in tree.find_all(exp.Table):
-            if id(node) in local:
-                name = local[id(node)]
-                splices.append(_spliced(node, given.locals[name], node.alias or name))
-        for one in found:
-            registered = f"{_PREFIX}{self._count}"
-            self._count += 1
-            self._register(one, registered, tree, kept=given.kept)
-            splices.append(_spliced(one.node, registered, one.alias))
-        return Query(_splice(marked.sql, splices), _used(marked.sql, parameters), found)
+            yield self._reference(node, plain, travel, parameters)
 
     def table_name(self, parts: list[str]) -> str:
         """Return DATABASE.TABLE of a name, in the database in use where it lacks one."""
@@ -169,13 +163,16 @@ class Binder:
         identifier = parsed_name.identifier
         table = self._open(identifier, options)
         if parsed_name.system is not None:
-            snapshot = None if moment is None else resolve(table.context, moment)
-            return Reference(node, name, alias, rows=system_table(table.context, parsed_name.system, snapshot))
+            return Reference(node, name, alias, rows=_system_rows(table, parsed_name.system, moment, options))
         scan = table.scan(at=moment)
+        if scan.snapshot is not None:
+            # Rows are read when they are asked for, those of one table after those of another.
+            self._connection.held.enter_context(leases.hold(scan.context, scan.snapshot))
         columns = node.args.get("alias")
         is_plain = not (columns is not None and columns.args.get("columns"))
         source = Source(scan.context.schema, alias, is_plain)
-        return Reference(node, name, alias, source, scan=scan, is_latest=travel == Travel())
+        is_latest = moment is None and not any(table.context.options.has(option) for option in _STARTS)
+        return Reference(node, name, alias, source, scan=scan, is_latest=is_latest)
 
     def _open(self, identifier: Identifier, options: Mapping[str, str]) -> Table:
         name = f"{identifier.database}.{identifier.table}"
@@ -231,6 +228,22 @@ class Binder:
         self._connection.keep(registered, f"SELECT * FROM {quoted(f'{registered}_read')}")
 
 
+def _system_rows(table: Table, name: str, moment: Moment, options: Mapping[str, str]) -> "pa.Table":
+    """Return the rows of a system table at the moment that a clause or a hint says."""
+    starts = {option: value for option, value in options.items() if option in _STARTS}
+    if (moment is not None or starts) and name not in _TIMED:
+        raise UnsupportedError(
+            ErrorKind.UNSUPPORTED, f"system table {name!r} has no history to travel in: leave out the time", table=name
+        )
+    others = sorted(starts.keys() - set(SCAN_OPTIONS))
+    if others:
+        raise UnsupportedError(
+            ErrorKind.UNSUPPORTED, f"option {others[0]!r} is of rows, and not of a system table", option=others[0]
+        )
+    at = moment if moment is not None else starts or None
+    return system_table(table.context, name, None if at is None else resolve(table.context, at))
+
+
 def _is_cte(node: exp.Expr, name: str) -> bool:
     """Whether a name is that of a common table expression that can be seen from a node."""
     child, parent = node, node.parent
@@ -262,20 +275,30 @@ def _by_name(parameters: Parameters) -> dict[str, Any]:
     return {str(number): value for number, value in enumerate(parameters, 1)}
 
 
-def _used(sql: str, parameters: Parameters) -> Parameters:
+def _used(marked: Marked, parameters: Parameters) -> Parameters:
     """Return the parameters without those that only moments have, which DuckDB does not see."""
-    if not isinstance(parameters, Mapping):
-        return parameters
-    words = Words(sql)
-    used = set()
-    while not words.is_over:
-        if words.next().text == "$":
-            used.add(words.peek().text)
-    return {name: value for name, value in parameters.items() if name in used or not _is_moment(name, sql)}
+    if isinstance(parameters, Mapping):
+        used = _names(marked.sql)
+        return {name: value for name, value in parameters.items() if str(name) in used}
+    moments = {name for travel in marked.travels for name in _names(f"{travel.timestamp} {travel.version}")}
+    only = moments - _names(marked.sql)
+    return {name: value for name, value in _by_name(parameters).items() if name not in only} if only else parameters
 
 
-def _is_moment(name: str, sql: str) -> bool:
-    return f"${name}" not in sql
+def _check_names(marked: Marked, parameters: Parameters) -> None:
+    """Refuse parameters by name that a statement has nowhere; raise InvalidInputError QUERY_INVALID."""
+    if isinstance(parameters, Mapping):
+        texts = [marked.sql, *(f"{travel.timestamp} {travel.version}" for travel in marked.travels)]
+        names = {name for text in texts for name in _names(text)}
+        for name in parameters:
+            if str(name) not in names:
+                raise fault(f"there is a value for parameter ${name}, which the statement does not have")
+
+
+def _names(sql: str) -> set[str]:
+    """Return the parameters in a statement by name, or by number as text."""
+    found = Words(sql).tokens
+    return {two.text for one, two in pairwise(found) if one.text == "$" and one.end == two.start}
 
 
 @dataclass(frozen=True)
@@ -334,18 +357,6 @@ def explained(query: Query) -> Iterator[tuple[str, int | None, str, str, int, in
             sum(split.size_bytes for split in everything),
             sum(split.needs_merge for split in splits),
         )
-
-
-def check_marks(tree: exp.Expr) -> None:
-    """Refuse time travel behind anything but the name of a table; raise UnsupportedError."""
-    for identifier in tree.find_all(exp.Identifier):
-        if SEPARATOR in identifier.name and not (
-            isinstance(identifier.parent, exp.Table) and identifier.arg_key == "this"
-        ):
-            name = identifier.name.partition(SEPARATOR)[0]
-            raise UnsupportedError(
-                ErrorKind.UNSUPPORTED, f"a time or a hint stands behind {name!r}, which is no table here", name=name
-            )
 
 
 def _id(snapshot: "Snapshot | None") -> int | None:

@@ -1,13 +1,17 @@
 """What a statement returns: rows, or how many it changed."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from hosu.kernel.errors import ConflictError, ErrorKind, HosuError, InvalidInputError, UnavailableError
+from hosu.tables.pyvalues import python_values
 from hosu.tables.reading.outputs import library
 
 if TYPE_CHECKING:
@@ -65,6 +69,7 @@ class Result:
         self._schema: pa.Schema = pa.schema([]) if rows is None else rows.schema
         self._failures = failures if failures is not None else []
         self._close = close
+        self._reading: weakref.ref[Generator[pa.RecordBatch, None, None]] | None = None
         self.rows_changed = rows_changed
         """Rows that were inserted, updated or deleted; None where nothing was, or they were not counted."""
 
@@ -88,8 +93,21 @@ class Result:
         if close is not None:
             close()
 
+    def end(self) -> None:
+        """Let go of all rows, also where reading them has begun; one that another thread reads right now goes on."""
+        reading = self._reading() if self._reading is not None else None
+        if reading is not None:
+            with contextlib.suppress(ValueError):
+                reading.close()
+        self.close()
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows batch by batch, once: they are not kept."""
+        made = self._batches()
+        self._reading = weakref.ref(made)
+        return made
+
+    def _batches(self) -> Generator[pa.RecordBatch, None, None]:
         if self._table is not None:
             yield from self._table.to_batches()
             return
@@ -127,13 +145,13 @@ class Result:
         return frame
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return all rows as tuples."""
+        """Return all rows as tuples; a moment that `datetime` cannot hold is a numpy.datetime64."""
         return list(self)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Yield rows as tuples."""
         for batch in self.arrow().to_batches():
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            yield from zip(*(python_values(column) for column in batch.columns), strict=True)
 
     def __len__(self) -> int:
         return int(self.arrow().num_rows)
@@ -148,10 +166,10 @@ class Result:
         if self.did:
             return self.did
         rows = self.arrow()
-        if rows.shape == (1, 1) and isinstance(text := rows.column(0)[0].as_py(), str):
-            return text
+        if rows.shape == (1, 1) and pa.types.is_string(rows.schema[0].type) and rows.column(0).null_count == 0:
+            return str(rows.column(0)[0])
         shown = rows.slice(0, SHOWN_ROWS)
-        cells = [[text_of(value) for value in column.to_pylist()] for column in shown.columns]
+        cells = [[text_of(value) for value in python_values(column, wide_text)] for column in shown.columns]
         widths = [
             max(len(name), *map(len, column)) if column else len(name)
             for name, column in zip(rows.column_names, cells, strict=True)
@@ -177,7 +195,30 @@ def text_of(value: object, characters: int = SHOWN_CHARACTERS) -> str:
     elif isinstance(value, datetime) and value.microsecond:
         head, _, rest = str(value).partition(".")
         text = f"{head}.{rest[:6].rstrip('0')}{rest[6:]}"
+    elif isinstance(value, Mapping):
+        text = _braced((name, value[name]) for name in value)
+    elif isinstance(value, pa.MonthDayNano):
+        text = interval_text(value)
+    elif isinstance(value, list | tuple):
+        is_map = bool(value) and all(isinstance(one, tuple) for one in value)
+        text = _braced(value) if is_map else f"[{', '.join(text_of(one, characters) for one in value)}]"
     else:
         text = str(value)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+def _braced(pairs: Iterable[tuple[Any, Any]]) -> str:
+    return f"{{{', '.join(f'{text_of(name)}: {text_of(value)}' for name, value in pairs)}}}"
+
+
+def wide_text(exact: np.datetime64, zone: str) -> str:
+    """Return a moment beyond what `datetime` holds as people read it."""
+    return f"{str(exact).replace('T', ' ')}{zone}"
+
+
+def interval_text(value: pa.MonthDayNano) -> str:
+    """Return an INTERVAL as ISO 8601 has it, such as P1M2DT0.5S."""
+    whole, rest = divmod(abs(value.nanoseconds), 1_000_000_000)
+    seconds = f"{'-' if value.nanoseconds < 0 else ''}{whole}{f'.{rest:09}'.rstrip('0') if rest else ''}"
+    return f"P{value.months}M{value.days}DT{seconds}S"

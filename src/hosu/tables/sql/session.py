@@ -53,11 +53,14 @@ class Session:
         except BaseException:
             connection.close()
             raise
-        return Result(reader, failures=connection.failures, close=connection.close)
+        return connection.result(reader)
 
-    def connect(self) -> Connection:
-        """Return a connection to DuckDB for one statement; close it."""
-        return self._duck.connection()
+    def connect(self, *, steady: bool = False) -> Connection:
+        """Return a connection to DuckDB for one statement; close it. To a steady one `now()` is always the same."""
+        connection = self._duck.connection()
+        if steady:
+            connection.begin()
+        return connection
 
     def binder(self, connection: Connection) -> Binder:
         """Return what finds tables for the names of a statement."""

@@ -1,6 +1,6 @@
 """Statements that show what there is: SHOW and DESCRIBE."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -14,6 +14,10 @@ from hosu.tables.upkeep.system import system_table
 
 if TYPE_CHECKING:
     from hosu.tables.sql.session import Session
+
+
+QUERIES: Final = frozenset({"SELECT", "WITH", "FROM", "VALUES", "("})
+"""What queries begin with."""
 
 
 def full_name(session: "Session", parts: list[str]) -> str:
@@ -68,8 +72,17 @@ def show(session: "Session", words: Words, _: Parameters) -> Result:
     raise fault("SHOW DATABASES, TABLES, COLUMNS, PARTITIONS or CREATE TABLE is expected", words.sql, 0)
 
 
-def describe(session: "Session", words: Words, _: Parameters) -> Result:
-    """Run DESCRIBE: the columns of a table."""
+def describe(session: "Session", words: Words, parameters: Parameters) -> Result:
+    """Run DESCRIBE: the columns of a table, or of a query with the types that DuckDB gives them."""
+    if (words.peek().word or words.peek().text) in QUERIES:
+        connection = session.connect()
+        try:
+            bound = session.binder(connection).bind(words.rest(), parameters)
+            names = connection.columns(bound.sql, bound.parameters)
+            kinds = connection.types(bound.sql, bound.parameters)
+        finally:
+            connection.close()
+        return Result(pa.table({"column": pa.array(names, pa.string()), "type": pa.array(kinds, pa.string())}))
     words.skip("TABLE")
     name = table_name(session, words)
     words.end()

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from hosu.kernel.errors import ErrorKind, UnsupportedError
 from hosu.tables.identifiers import check_name
-from hosu.tables.sql import altering, calling, changing, creating, showing
+from hosu.tables.sql import altering, calling, changing, creating, inserting, showing
 from hosu.tables.sql.duck import Parameters
 from hosu.tables.sql.lexing import Words, fault
 from hosu.tables.sql.queries import explained
@@ -17,14 +17,17 @@ from hosu.tables.writing import verbs
 if TYPE_CHECKING:
     from hosu.tables.sql.session import Session
 
-_QUERIES: Final = frozenset({"SELECT", "WITH", "FROM", "VALUES", "("})
 _REFUSED: Final = {
+    "ABORT": "each statement is one commit of its own",
     "ATTACH": "other databases are not reached from here",
     "BEGIN": "each statement is one commit of its own",
     "CHECKPOINT": "there is nothing to write back",
     "COMMIT": "each statement is one commit of its own",
+    "COMMENT": "write ALTER TABLE … COMMENT '…', or ALTER TABLE … ALTER column COMMENT '…'",
     "COPY": "files are imported and exported with `hosu table import` and `export`",
+    "DEALLOCATE": "parameters are given with the statement",
     "DETACH": "other databases are not reached from here",
+    "EXECUTE": "parameters are given with the statement",
     "EXPORT": "files are exported with `hosu table export`",
     "GRANT": "permissions are given with policies",
     "IMPORT": "files are imported with `hosu table import`",
@@ -33,12 +36,15 @@ _REFUSED: Final = {
     "PIVOT": "write it in brackets behind FROM",
     "PRAGMA": "options of tables are changed with ALTER TABLE … SET",
     "RESET": "options of tables are changed with ALTER TABLE … RESET",
+    "PREPARE": "parameters are given with the statement",
+    "REPLACE": "INSERT INTO a table with a primary key replaces rows of the same key",
     "REVOKE": "permissions are taken with policies",
     "ROLLBACK": "each statement is one commit; CALL sys.rollback('db.table', …) takes a table back",
     "SET": "options of tables are changed with ALTER TABLE … SET, those of one read in a hint /*+ OPTIONS(…) */",
     "START": "each statement is one commit of its own",
     "SUMMARIZE": "ANALYZE TABLE keeps statistics, and <table>$statistics shows them",
     "UNPIVOT": "write it in brackets behind FROM",
+    "TABLE": "write SELECT * FROM it",
     "VACUUM": "CALL sys.compact('db.table') rewrites files, CALL sys.expire_snapshots('db.table') deletes old ones",
 }
 """Statements that hosu does not run, and what to do instead."""
@@ -50,7 +56,7 @@ def run(session: "Session", words: Words, parameters: Parameters) -> Result:
     """Run the statement that words are; raises as `Session.run`."""
     first = words.peek()
     word = first.word or first.text
-    if word in _QUERIES:
+    if word in showing.QUERIES:
         return session.query(words.sql, parameters)
     if word in _REFUSED:
         raise UnsupportedError(ErrorKind.UNSUPPORTED, f"{word} is not supported: {_REFUSED[word]}", statement=word)
@@ -94,14 +100,17 @@ def _drop(session: "Session", words: Words, _: Parameters) -> Result:
 
 
 def _no_such(verb: str, what: str) -> UnsupportedError:
-    return UnsupportedError(
-        ErrorKind.UNSUPPORTED, f"{verb} {what or '…'} is not supported: there are tables and databases", statement=verb
-    )
+    remedy = _INSTEAD.get(what, "there are tables and databases")
+    return UnsupportedError(ErrorKind.UNSUPPORTED, f"{verb} {what or '…'} is not supported: {remedy}", statement=verb)
 
 
 def _truncate(session: "Session", words: Words, _: Parameters) -> Result:
     words.skip("TABLE")
     table = showing.table(session, words)
+    if words.is_next("PARTITION"):
+        raise UnsupportedError(
+            ErrorKind.UNSUPPORTED, "TRUNCATE … PARTITION is not supported: DELETE FROM … WHERE does it"
+        )
     words.end()
     done = verbs.delete_where(table.context, None)
     return Result(rows_changed=done.rows, did=f"truncated {table.name}")
@@ -109,8 +118,10 @@ def _truncate(session: "Session", words: Words, _: Parameters) -> Result:
 
 def _explain(session: "Session", words: Words, parameters: Parameters) -> Result:
     words.skip("PLAN", "FOR")
-    if words.is_next("ANALYZE") or words.is_next("("):
+    if words.peek().word in _EXPLAIN_OPTIONS or (words.peek().text == "(" and words.peek(1).word in _EXPLAIN_OPTIONS):
         raise UnsupportedError(ErrorKind.UNSUPPORTED, "EXPLAIN has no options: EXPLAIN SELECT … says what is read")
+    if words.is_over:
+        raise words.unexpected("a query")
     connection = session.connect()
     try:
         bound = session.binder(connection).bind(words.rest(), parameters)
@@ -135,6 +146,19 @@ def _create(session: "Session", words: Words, parameters: Parameters) -> Result:
     return creating.create_table(session, words, parameters)
 
 
+_INSTEAD: Final = {
+    "OR": "DROP TABLE IF EXISTS it first",
+    "SECRET": "credentials are those of the lake",
+    "TEMP": "write the query behind WITH, or make a table",
+    "TEMPORARY": "write the query behind WITH, or make a table",
+    "VIEW": "write the query behind WITH, or make a table AS SELECT",
+}
+"""What to do instead of making or dropping other things."""
+
+_EXPLAIN_OPTIONS: Final = frozenset(
+    {"ANALYZE", "CHANGELOG_MODE", "CODEGEN", "COST", "ESTIMATED_COST", "EXTENDED", "FORMAT", "FORMATTED",
+     "JSON_EXECUTION_PLAN", "PLAN_ADVICE"}
+)  # fmt: skip
 _EXPLAINED: Final = {
     "table": pa.string(),
     "snapshot_id": pa.int64(),
@@ -146,7 +170,7 @@ _EXPLAINED: Final = {
     "bytes_in_table": pa.int64(),
     "merged_splits": pa.int64(),
 }
-_WITH_PARAMETERS: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "EXPLAIN", "CREATE"})
+_WITH_PARAMETERS: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "EXPLAIN", "CREATE", "DESC", "DESCRIBE"})
 _HANDLERS: Final[dict[str, Run]] = {
     "ALTER": altering.alter,
     "ANALYZE": calling.analyze_table,
@@ -157,7 +181,7 @@ _HANDLERS: Final[dict[str, Run]] = {
     "DESCRIBE": showing.describe,
     "DROP": _drop,
     "EXPLAIN": _explain,
-    "INSERT": changing.insert,
+    "INSERT": inserting.insert,
     "MERGE": changing.merge_into,
     "SHOW": showing.show,
     "TRUNCATE": _truncate,

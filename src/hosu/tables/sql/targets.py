@@ -1,16 +1,17 @@
 """Rows of a table that a statement changes, handed to DuckDB some at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from hosu.kernel.errors import ConflictError, ErrorKind, InvalidInputError
+from hosu.kernel.errors import ConflictError, ErrorKind, InvalidInputError, UnsupportedError
 from hosu.tables.schemas import TableSchema
 from hosu.tables.snapshots import find
-from hosu.tables.sql.duck import Connection, Parameters, quoted
+from hosu.tables.sql.duck import Connection, Parameters
+from hosu.tables.sql.grammar import DIALECT
 from hosu.tables.sql.lexing import fault
 from hosu.tables.sql.queries import Query
 from hosu.tables.types import default_of
@@ -24,7 +25,7 @@ TARGET: Final = "__hosu_target"
 POSITION: Final = "__hosu_position"
 """The column that numbers them."""
 
-_TEXT: Final = frozenset({"CHAR", "VARCHAR"})
+_READS: Final = ("scan.", "incremental-", "consumer-id", "consumer.")
 _VOLATILE: Final = frozenset({"RANDOM", "UUID", "UUIDV4", "UUIDV7", "GEN_RANDOM_UUID", "NEXTVAL", "SETSEED"})
 
 
@@ -42,42 +43,6 @@ def by_name(schema: TableSchema, name: str) -> str:
     return found[0]
 
 
-def fitted(
-    connection: Connection,
-    schema: TableSchema,
-    sql: str,
-    parameters: Parameters,
-    names: Sequence[str],
-    others: Sequence[str] = (POSITION,),
-) -> str:
-    """Return a query whose columns have the names given, in order, and whose text is of the columns' types.
-
-    Other values are cast by the engine, which refuses what would be lost. `others` are no columns of the table, and
-    stay as they are.
-    """
-    kinds = connection.types(sql, parameters)
-    if len(kinds) != len(names):
-        raise fault(f"there are {len(kinds)} values for {len(names)} columns: {', '.join(names)}")
-    known = [name if name in others else by_name(schema, name) for name in names]
-    connection.register(_EMPTY, schema.arrow.empty_table())
-    wanted = dict(zip(schema.names, connection.types(f"SELECT * FROM {_EMPTY}"), strict=True))
-    columns = [f"c{place}" for place in range(len(known))]
-    selected = []
-    for column, name, kind in zip(columns, known, kinds, strict=True):
-        value = column
-        if name in wanted and _casts(kind, schema.field(name).type.root):
-            value = f"CAST({column} AS {wanted[name]})"
-        selected.append(f"{value} AS {quoted(name)}")
-    return f"SELECT {', '.join(selected)} FROM ({sql}\n) AS given({', '.join(columns)})"
-
-
-def _casts(kind: str, root: str) -> bool:
-    """Whether DuckDB casts a value: text to anything, and exact numbers to DOUBLE, as literals such as 1.5 are."""
-    if root in _FLOATS:
-        return kind == "VARCHAR" or kind in _INTEGERS or kind.startswith("DECIMAL")
-    return kind == "VARCHAR" and root not in _TEXT
-
-
 def filled(schema: TableSchema, rows: pa.Table) -> pa.Table:
     """Return rows with the defaults of columns that they lack, or NULL; a NOT NULL column without one stays missing."""
     for field in schema.fields:
@@ -92,16 +57,28 @@ def filled(schema: TableSchema, rows: pa.Table) -> pa.Table:
     return rows
 
 
-_FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})
-_INTEGERS: Final = frozenset(
-    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
-)
-_EMPTY: Final = "__hosu_empty"
+def counted(count: int | None) -> str:
+    """Return how many rows something was done to, in words."""
+    return "rows" if count is None else "1 row" if count == 1 else f"{count} rows"
+
+
+def check_written(options: Mapping[str, str]) -> None:
+    """Refuse options of reads in a hint behind the table that a statement changes; raise UnsupportedError."""
+    for key, value in options.items():
+        if key.startswith(_READS):
+            raise UnsupportedError(
+                ErrorKind.UNSUPPORTED,
+                f"option {key!r} = {value!r} is not supported behind the table that a statement changes: it is of "
+                "reads; the past of a table cannot be changed",
+                option=key,
+            )
 
 
 def check_steady(condition: exp.Expr | None) -> None:
     """Refuse a condition that answers otherwise when a row is asked again, as rows are; raise InvalidInputError."""
     found = {"WINDOW"} if condition is not None and is_windowed(condition) else set()
+    if condition is not None and condition.find(exp.TableSample) is not None:
+        found.add("SAMPLE")
     for call in condition.find_all(exp.Func) if condition is not None else ():
         found |= {call.sql("duckdb").partition("(")[0].upper()} & _VOLATILE
     if found:
@@ -121,6 +98,19 @@ def check_values(values: Sequence[exp.Expr]) -> None:
     for value in values:
         if is_windowed(value):
             raise fault("window functions cannot stand behind SET: write MERGE INTO … USING (SELECT …) AS s ON …")
+
+
+def assignment(schema: TableSchema, alias: str, node: exp.Expr) -> tuple[str, exp.Expr]:
+    """Return the column that an assignment sets, and the value."""
+    if not isinstance(node, exp.EQ) or not isinstance(node.this, exp.Column):
+        raise fault(f"{node.sql(DIALECT)!r} sets no column: write column = value, for each of them")
+    column, value = node.this, node.expression
+    if column.db or (column.table and column.table.lower() != alias.lower()):
+        raise fault(f"{column.sql(DIALECT)!r} is no column of {alias}")
+    if isinstance(value, exp.Column) and value.name.upper() == "DEFAULT" and not (value.table or value.this.quoted):
+        raise UnsupportedError(ErrorKind.UNSUPPORTED, "DEFAULT behind SET is not supported: write the value")
+    check_values([value])
+    return by_name(schema, column.name), value
 
 
 def check_asked_again(rows: pa.Table, found: int) -> None:

@@ -205,7 +205,7 @@ def test_parameters_are_pushed_down_too(session: Session) -> None:
         ("", "no statement"),
         ("SELECT * FROM ticker FOR VERSION AS OF 1.5", "1.5"),
         ("SELECT * FROM ticker FOR TIMESTAMP AS OF 1700000000000", "no time"),
-        ("SELECT * FROM ticker FOR TIMESTAMP AS OF ?", "by name"),
+        ("SELECT * FROM ticker FOR TIMESTAMP AS OF ?", "parameter .1 is not given"),
         ("SELECT * FROM ticker FOR VERSION AS OF 1 /*+ OPTIONS('scan.snapshot-id'='1') */", "two times"),
         ("WITH q AS (SELECT 1) SELECT * FROM q FOR VERSION AS OF 1", "no history"),
         ("SELECT * FROM ticker$nope", "nope"),
@@ -312,3 +312,85 @@ def test_results_come_in_every_form(session: Session) -> None:
     result = session.run(sql)
     assert (len(result), list(result), str(result)) == (2, [(1, "BTC"), (2, "ETH")], "id  symbol\n1   BTC\n2   ETH")
     assert str(session.run("SELECT 1 AS x WHERE false")) == "x"
+
+
+@pytest.mark.parametrize(
+    ("clause", "parameters"),
+    [
+        ("AT (VERSION => 1)", []),
+        ("AT (VERSION => 'eod') AS t", []),
+        ("FOR VERSION AS OF ?", [1]),
+        ("FOR VERSION AS OF $1", [1]),
+        ("AT (VERSION => ?)", [1]),
+        ("FOR TIMESTAMP AS OF (TIMESTAMPTZ '2026-01-01 00:00:00+00' + INTERVAL (?) MINUTE)", [1]),
+        ("AT (TIMESTAMP => TIMESTAMPTZ '2026-01-01 00:00:00+00' + INTERVAL (?) MINUTE)", [1]),
+    ],
+)
+def test_moments_are_also_in_duckdbs_words_and_from_parameters(
+    history: Session, clause: str, parameters: list[object]
+) -> None:
+    sql = f"SELECT price FROM ticker {clause} WHERE symbol = ?"
+    if "$1" in clause:
+        sql = sql.replace("= ?", "= $2")
+    assert rows(history, sql, [*parameters, "BTC"]) == [(1.5,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "given", "named"),
+    [
+        ("SELECT $a", {"a": 1, "b": 2}, r"\$b"),
+        ("SELECT $ab", {"a": 1, "ab": 2}, r"\$a,"),
+        ("SELECT '$b', $a", {"a": 1, "b": 2}, r"\$b"),
+        ("UPDATE notes SET amount = $a", {"a": 1, "b": 2}, r"\$b"),
+        ("SELECT * FROM ticker FOR VERSION AS OF ? WHERE symbol = ?", [1, "BTC", 2], "3"),
+    ],
+)
+def test_values_that_no_parameter_takes_are_named(session: Session, sql: str, given: Any, named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        session.run(sql, given)
+
+
+def test_system_tables_are_read_at_the_time_that_is_asked_for(history: Session) -> None:
+    for clause in ("FOR VERSION AS OF 1", "/*+ OPTIONS('scan.snapshot-id' = '1') */", "AT (VERSION => 1)"):
+        assert rows(history, f"SELECT count(*) FROM ticker$files {clause}") == [(3,)]
+    assert rows(history, "SELECT count(*) FROM ticker$files") == [(4,)]
+    for name in ("snapshots", "schemas", "options", "tags"):
+        with pytest.raises(UnsupportedError, match="no history"):
+            rows(history, f"SELECT * FROM ticker${name} FOR VERSION AS OF 1")
+    with pytest.raises(UnsupportedError, match="incremental-between"):
+        rows(history, "SELECT * FROM ticker$files /*+ OPTIONS('incremental-between' = '1,2') */")
+
+
+def test_columns_that_differ_in_case_alone_are_never_mixed_up(session: Session) -> None:
+    session.run('CREATE TABLE twins (a INT, "A" STRING, b INT)')
+    session.run("INSERT INTO twins VALUES (1, 'x', 2)")
+    assert rows(session, "SELECT * FROM twins") == [(1, "x", 2)]
+    assert rows(session, "SELECT b FROM twins") == [(2,)]
+    for sql in ('SELECT "A" FROM twins', "SELECT t.a FROM twins AS t", "UPDATE twins SET b = 3 WHERE a = 1"):
+        with pytest.raises(InvalidInputError, match="differ in case alone"):
+            session.run(sql)
+    session.run('ALTER TABLE twins RENAME "A" TO c')
+    assert rows(session, "SELECT c FROM twins WHERE a = 1") == [("x",)]
+
+
+def test_what_a_result_has_yet_to_read_does_not_expire(session: Session, clock: ManualClock) -> None:
+    session.run("CREATE TABLE short (id INT) WITH ('bucket' = '-1', 'snapshot.num-retained.min' = '1', "
+                "'snapshot.num-retained.max' = '1', 'snapshot.time-retained' = '1 ms')")  # fmt: skip
+    session.run("INSERT INTO short VALUES (1)")
+    clock.advance(HOUR_MS)
+    result = session.run("SELECT * FROM short ORDER BY id")
+    session.run("INSERT OVERWRITE short VALUES (2)")
+    clock.advance(HOUR_MS)
+    session.run("CALL sys.expire_snapshots('short')")
+    assert result.fetchall() == [(1,)]
+    assert session.run("CALL sys.expire_snapshots('short')").did.startswith("deleted 1 snapshots")
+    with pytest.raises(HosuError, match="no snapshot 1"):
+        rows(session, "SELECT * FROM short FOR VERSION AS OF 1")
+
+
+def test_describe_says_the_columns_of_a_query_too(session: Session) -> None:
+    sql = "DESCRIBE SELECT symbol, sum(price) AS p FROM ticker WHERE dt = ? GROUP BY ALL"
+    assert rows(session, sql, ["x"]) == [("symbol", "VARCHAR"), ("p", "DOUBLE")]
+    for sql in ("SELECT * FROM (DESCRIBE ticker)", "SELECT * FROM (SUMMARIZE ticker)"):
+        with pytest.raises(UnsupportedError, match="within a query"):
+            rows(session, sql)
