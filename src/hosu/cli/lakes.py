@@ -127,6 +127,11 @@ def parse_span(text: str, option: str) -> int:
     return int(match[1]) * _UNIT_MS[match[2]]
 
 
+def is_span(text: str) -> bool:
+    """Whether a text is a span of time, such as 2h."""
+    return _SPAN.fullmatch(text) is not None
+
+
 def parse_moment(text: str, option: str, now_ms: int, *, is_past: bool) -> int:
     """Return the milliseconds since 1970 of a date, a time (UTC unless it says otherwise), or a span from now."""
     if _SPAN.fullmatch(text):

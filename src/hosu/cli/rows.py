@@ -2,8 +2,9 @@
 
 import csv
 import json
+import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -42,36 +43,66 @@ def say_rows(
     writer = csv.writer(out, lineterminator="\n") if form is Form.CSV else None
     if writer is not None:
         writer.writerow(columns)
+    names = _unlike(columns)
     count = 0
     for batch in batches:
         for row in _tuples(batch):
             if writer is not None:
                 writer.writerow([_csv_value(value) for value in row])
             else:
-                out.write(json.dumps(dict(zip(columns, map(plain, row), strict=True)), ensure_ascii=False) + "\n")
+                out.write(json.dumps(dict(zip(names, map(plain, row), strict=True)), ensure_ascii=False) + "\n")
         count += batch.num_rows
     out.flush()
     return count
 
 
+def _unlike(columns: Sequence[str]) -> list[str]:
+    """Return names that are all different, as an object of JSON needs them: `a`, `a_1`."""
+    taken = set(columns)
+    names: list[str] = []
+    for column in columns:
+        name, number = column, 0
+        while name in names or (number and name in taken):
+            number += 1
+            name = f"{column}_{number}"
+        names.append(name)
+    return names
+
+
 def _tuples(batch: "pa.RecordBatch") -> Iterator[tuple[Any, ...]]:
-    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    from hosu.tables.pyvalues import python_values
+
+    return zip(*(python_values(column, _wide_iso) for column in batch.columns), strict=True)
+
+
+def _wide_iso(exact: object, zone: str) -> str:
+    return f"{exact}{zone}"
 
 
 def _say_table(batches: "Iterator[pa.RecordBatch]", columns: Sequence[str], out: TextIO, rows_max: int | None) -> int:
-    from hosu.tables.sql.results import text_of
+    from hosu.tables.pyvalues import python_values
+    from hosu.tables.sql.results import text_of, wide_text
 
     widths: list[int] = []
     right: list[bool] = [False] * len(columns)
+    is_tall = False
     count: int = 0
     for page in _pages(batches):
         shown = page if rows_max is None else page.slice(0, rows_max - count)
-        cells = [[text_of(value, CELL_CHARACTERS) for value in column.to_pylist()] for column in shown.columns]
+        cells = [
+            [text_of(value, CELL_CHARACTERS) for value in python_values(column, wide_text)] for column in shown.columns
+        ]
         if not widths:
             right = [_is_number(kind) for kind in page.schema.types]
             widths = _widths(columns, cells)
-            _say_head(columns, widths, right, out)
-        out.writelines(_line(row, widths, right) + "\n" for row in zip(*cells, strict=True))
+            is_tall = _is_too_wide(widths, out)
+            if not is_tall:
+                _say_head(columns, widths, right, out)
+        rows = zip(*cells, strict=True)
+        if is_tall:
+            out.writelines(_records(columns, rows, count))
+        else:
+            out.writelines(_line(row, widths, right) + "\n" for row in rows)
         count += int(shown.num_rows)
         if shown.num_rows < page.num_rows:
             out.flush()
@@ -80,6 +111,20 @@ def _say_table(batches: "Iterator[pa.RecordBatch]", columns: Sequence[str], out:
         _say_head(columns, _widths(columns, [[] for _ in columns]), right, out)
     out.flush()
     return count
+
+
+def _is_too_wide(widths: Sequence[int], out: TextIO) -> bool:
+    """Whether rows would be broken at the edge of a terminal."""
+    return out.isatty() and sum(widths) + 2 * (len(widths) - 1) > shutil.get_terminal_size().columns
+
+
+def _records(columns: Sequence[str], rows: Iterable[Sequence[str]], before: int) -> Iterator[str]:
+    """Yield rows one below the other, each with a line for every column."""
+    width = max(_wide(name) for name in columns)
+    for number, row in enumerate(rows, start=before + 1):
+        yield f"── {number} ──\n"
+        for name, cell in zip(columns, row, strict=True):
+            yield f"{name}{' ' * (width - _wide(name))}  {cell}\n"
 
 
 def _pages(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.Table]":
@@ -140,15 +185,24 @@ def plain(value: object) -> Any:  # noqa: ANN401 - what JSON has
         return value
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)  # noqa: PLR0124 - NaN is unequal
-    if isinstance(value, datetime | date | time):
+    if isinstance(value, datetime | time):
+        # No more digits than there are: a TIMESTAMP(3) is read again as one.
+        return value.isoformat(timespec="auto" if value.microsecond % 1000 or not value.microsecond else "milliseconds")
+    if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return _interval(value) if hasattr(value, "months") else [plain(inner) for inner in value]
     return str(value) if isinstance(value, Decimal | timedelta) else repr(value)
+
+
+def _interval(value: Any) -> str:  # noqa: ANN401 - Arrow's, which is imported where rows are
+    from hosu.tables.sql.results import interval_text
+
+    return interval_text(value)
 
 
 def _csv_value(value: object) -> object:

@@ -73,11 +73,20 @@ def sql(
 
 def run_script(session: "Session", text: str, form: "Form", output: "Output") -> None:
     """Run statements one after the other, up to the first that fails."""
+    from hosu.kernel.errors import HosuError
     from hosu.tables.sql.lexing import statements
 
     found, rest = statements(text)
-    for statement in [*found, rest] if rest else found:
-        run_statement(session, statement, form, output)
+    found += [rest] if rest else []
+    for number, statement in enumerate(found, 1):
+        try:
+            run_statement(session, statement, form, output)
+        except HosuError:
+            if len(found) > 1:
+                first, *more = statement.strip().splitlines()
+                shown = f"{first} …" if more else first
+                output.complaint(f"statement {number} of {len(found)} fails, and those behind it are not run: {shown}")
+            raise
 
 
 def run_statement(
@@ -118,26 +127,37 @@ def _single_text(result: "object") -> str | None:
     return "\n".join(printable(line) for line in text.splitlines())
 
 
+class Abandoned(KeyboardInterrupt):
+    """The second Ctrl-C: the person does not wait for what the first one stops."""
+
+
 def interruptible(session: "Session", work: Callable[[], None]) -> None:
     """Do work in another thread, so that Ctrl-C can stop a query; raise what it raises."""
     failed: list[BaseException] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - it is raised below
             failed.append(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=run, name="hosu-sql", daemon=True)
-    thread.start()
-    is_stopped = False
-    while thread.is_alive():
+    is_begun = is_stopped = False
+    while not done.is_set():
         try:
-            thread.join(_WAIT_S)
+            if not is_begun:
+                is_begun = True
+                thread.start()
+            done.wait(_WAIT_S)
+            if is_stopped:
+                session.interrupt()  # the first one may have come before the query had begun
         except KeyboardInterrupt:
             # A commit that has begun is waited for: the second Ctrl-C leaves at once.
             if is_stopped:
-                raise
+                raise Abandoned from None
             is_stopped = True
             session.interrupt()
     if is_stopped:

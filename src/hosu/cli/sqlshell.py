@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, ThreadedCompleter
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import has_completions, is_searching
+from prompt_toolkit.filters import completion_is_selected, is_searching
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
 from hosu.cli.faults import CancelledError
-from hosu.cli.sql import interruptible, run_statement
+from hosu.cli.sql import Abandoned, interruptible, run_statement
 from hosu.cli.state import state_folder
 from hosu.kernel.errors import HosuError
 from hosu.tables.sql.lexing import statements
@@ -152,8 +152,13 @@ class Shell:
                 continue
             except EOFError:
                 return
-            if not self._answer(text):
-                return
+            try:
+                if not self._answer(text):
+                    return
+            except Abandoned:
+                raise
+            except KeyboardInterrupt:  # between two statements
+                self._output.complaint("stopped")
 
     def _prompt(self) -> "PromptSession[str]":
         return PromptSession(
@@ -231,7 +236,11 @@ class Shell:
 def _bindings() -> KeyBindings:
     bindings = KeyBindings()
 
-    @bindings.add("enter", filter=~has_completions & ~is_searching)
+    @bindings.add("enter", filter=completion_is_selected)
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.complete_state = None  # what is chosen stays
+
+    @bindings.add("enter", filter=~completion_is_selected & ~is_searching)
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         if is_complete(buffer.text):

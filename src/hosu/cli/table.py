@@ -238,7 +238,7 @@ def _print_rows(
 
         if as_csv and json_lines:
             raise UsageFault("give --json or --csv, not both")
-        rows = table.scan(_listed(columns) or None, where, at=at, limit=limit)
+        rows = table.scan(_listed(columns) or None, where, at=table_files.moment_of(table, at), limit=limit)
         form = Form.JSON if json_lines else Form.CSV if as_csv else Form.TABLE
         say_rows(iter(rows.to_reader()), rows.columns, form)
 
@@ -283,7 +283,7 @@ def drop(
 def rollback(
     lake: lakes.Folder,
     name: Name,
-    to: Annotated[str, typer.Argument(metavar="TO", help="The number of a snapshot, a tag or a time.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="A snapshot's number, a tag, a time, or a span before now.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_lines: options.Json = False,
     quiet: options.Quiet = False,
@@ -292,9 +292,10 @@ def rollback(
     with opened_table("rollback", lake, name, json_lines, quiet) as (table, output, _):
         from hosu.tables.snapshots.travel import resolve
 
-        wanted = resolve(table.context, to)
+        moment = table_files.moment_of(table, to)
+        wanted = resolve(table.context, moment)
         if not yes and wanted is not None:
             options.confirmed(f"take {table.name} back to snapshot {wanted.id}? What came later is gone.")
-        done = table.rollback(to)
+        done = table.rollback(moment)
         fields = {"operation": "table rollback", "table": table.name, "snapshot_id": done.id}
         output.event(fields, f"{table.name} is at snapshot {done.id}")

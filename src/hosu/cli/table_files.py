@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from hosu.tables.schemas import TableSchema
+    from hosu.tables.table import Table
 
 BATCH_ROWS = 65_536
 JSON_BLOCK_BYTES = 8 * 1024 * 1024
@@ -26,8 +28,19 @@ TableName = Annotated[str, typer.Argument(metavar="TABLE", help="DATABASE.TABLE.
 ColumnNames = Annotated[str, typer.Option("--columns", "-c", metavar="A,B", help="These columns; all unless given.")]
 Where = Annotated[str | None, typer.Option("--where", "-w", metavar="SQL", help="Rows for which this holds.")]
 Moment = Annotated[
-    str | None, typer.Option("--at", metavar="WHEN", help="As they were: a snapshot's number, a tag or a time.")
+    str | None,
+    typer.Option(
+        "--at", metavar="WHEN", help="As they were: a snapshot's number, a tag, a time, or a span before now: 1h."
+    ),
 ]
+
+
+def moment_of(table: "Table", text: str | None) -> "str | datetime | None":
+    """Return what `--at` says: a span such as `1h` is that long ago, unless a tag has the name."""
+    if text is None or not lakes.is_span(text) or any(tag.name == text for tag in table.tags()):
+        return text
+    now_ms = table.context.clock.now_ms()
+    return datetime.fromtimestamp(lakes.parse_moment(text, "--at", now_ms, is_past=True) / 1000, UTC)
 
 
 class Kind(StrEnum):
@@ -111,8 +124,10 @@ def _rows(schema: "TableSchema", files: list[tuple[Path, Kind]]) -> "Iterator[pa
     for file, kind in files:
         try:
             with _source(file, kind) as source:
-                for batch in _batches(schema, source, kind):
-                    yield filled(schema, pa.Table.from_batches([batch]))
+                for rows in _tables(schema, source, kind):
+                    yield filled(schema, rows)
+        except UsageFault as fault:
+            raise UsageFault(f"{file}: {fault.message}") from fault
         except HosuError as error:
             raise type(error)(error.kind, f"{file}: {error.message}", **error.details) from error
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -134,25 +149,31 @@ def _source(file: Path, kind: Kind) -> Iterator[Any]:
     yield pa.PythonFile(sys.stdin.buffer, mode="r")
 
 
-def _batches(schema: "TableSchema", source: Any, kind: Kind) -> "Iterator[pa.RecordBatch]":  # noqa: ANN401 - a file of Arrow's
+def _tables(schema: "TableSchema", source: Any, kind: Kind) -> "Iterator[pa.Table]":  # noqa: ANN401 - a file of Arrow's
+    from hosu.cli.table_text import parsed, read_schema
+
     if kind is Kind.PARQUET:
+        import pyarrow as pa
         from pyarrow import parquet
 
         with parquet.ParquetFile(source) as file:
-            yield from file.iter_batches(BATCH_ROWS)
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield pa.Table.from_batches([batch])
     elif kind is Kind.CSV:
         from pyarrow import csv
 
-        # Text stays as it is, even where it is empty; in other columns nothing is NULL.
-        convert = csv.ConvertOptions(
-            column_types={field.name: field.type for field in schema.arrow}, strings_can_be_null=False
-        )
-        yield from csv.open_csv(source, convert_options=convert)
+        # Text stays as it is, even where it is empty; in other columns nothing is NULL, and nothing else is.
+        types = {field.name: field.type for field in read_schema(schema.arrow, kind)}
+        convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=[""])
+        for batch in csv.open_csv(source, convert_options=convert):
+            yield parsed(batch, schema.arrow)
     else:
         from pyarrow import json
 
-        parse = json.ParseOptions(explicit_schema=schema.arrow, unexpected_field_behavior="error")
-        yield from json.open_json(source, json.ReadOptions(block_size=JSON_BLOCK_BYTES), parse)
+        explicit = read_schema(schema.arrow, kind)
+        parse = json.ParseOptions(explicit_schema=explicit, unexpected_field_behavior="error")
+        for batch in json.open_json(source, json.ReadOptions(block_size=JSON_BLOCK_BYTES), parse):
+            yield parsed(batch, schema.arrow)
 
 
 def export(
@@ -172,7 +193,8 @@ def export(
         wanted = [name.strip() for name in columns.split(",") if name.strip()]
         to_stdout = file == Path("-")
         form = _kind(file, kind)
-        rows = opened.table(table).scan(wanted or None, where, at=at)
+        found = opened.table(table)
+        rows = found.scan(wanted or None, where, at=moment_of(found, at))
         if to_stdout:
             if form is Kind.PARQUET:
                 raise UsageFault("Parquet is not written to standard output: name a file")

@@ -7,7 +7,10 @@ import typer
 from hosu.cli import lakes, options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hosu.cli.output import Output
+    from hosu.tables.compaction.compacting import Planned
     from hosu.tables.table import Table
     from hosu.tables.upkeep.report import Report
 
@@ -32,6 +35,7 @@ def compact(
         list[str] | None,
         typer.Option("--partition", metavar="KEY=VALUE[,…]", help="This partition; repeatable."),
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be merged, and why.")] = False,
     json_lines: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -41,10 +45,43 @@ def compact(
         from hosu.tables.sql.calling import partition_condition, partition_filter
 
         condition = partition_condition(";".join(partitions)) if partitions else None
-        made = table.compact(full=full, partitions=partition_filter(table, condition))
+        wanted = partition_filter(table, condition)
+        if dry_run:
+            _say_plan(output, table, table.plan_compaction(full=full, partitions=wanted))
+            return
+        made = table.compact(full=full, partitions=wanted)
         snapshot_id = made[-1].id if made else None
         text = f"compacted {table.name}: snapshot {snapshot_id}" if made else f"{table.name} needs no compaction"
         output.event({"operation": "table compact", "table": table.name, "snapshot_id": snapshot_id}, text)
+
+
+def _say_plan(output: "Output", table: "Table", planned: "Iterable[Planned]") -> None:
+    """Say of each bucket what a compaction would read, and why."""
+    from hosu.cli.output import human_bytes
+    from hosu.tables.layout import partition_text
+
+    count = 0
+    for one in planned:
+        values = zip(table.schema.partition_keys, one.partition, strict=True)
+        partition = {name: None if value is None else partition_text(value, "") for name, value in values}
+        fields = {
+            "operation": "table compact",
+            "table": table.name,
+            "dry_run": True,
+            "partition": partition,
+            "bucket": one.bucket,
+            "reason": str(one.reason),
+            "files": [file.file_name for file in one.files],
+            "size_bytes": one.size_bytes,
+            "output_level": one.output_level,
+        }
+        named = [f"{name}={'NULL' if value is None else value}" for name, value in partition.items()]
+        place = ",".join([*named, f"bucket={one.bucket}"])
+        what = f"{len(one.files)} file{'' if len(one.files) == 1 else 's'}, {human_bytes(one.size_bytes)}"
+        output.row(fields, f"{place}: would merge {what} ({one.reason})")
+        count += 1
+    if not count:
+        output.note(f"{table.name} needs no compaction")
 
 
 def expire(

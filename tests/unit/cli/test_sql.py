@@ -58,6 +58,35 @@ def test_json_and_csv_are_for_programs(sql: Sql) -> None:
     assert sql(query, "--csv").stdout == "id,name,day,n,l,x,b\n1,one,2026-01-31,1.50,[1],,true\n"
 
 
+def test_times_that_python_cannot_hold_are_said_exactly(sql: Sql) -> None:
+    query = (
+        "SELECT TIMESTAMP_NS '2026-01-01 00:00:00.100000789' AS ns, DATE '9999-12-31' + 5 AS day, "
+        "TIMESTAMP '290000-01-01' AS far, INTERVAL '1 month 2 days 0.5 seconds' AS span, "
+        "TIMESTAMP '2026-01-01 00:00:00.5' AS half, TIMESTAMP '2026-01-01' AS whole"
+    )
+    row = {
+        "ns": "2026-01-01T00:00:00.100000789",
+        "day": "10000-01-05",
+        "far": "290000-01-01T00:00:00.000000",
+        "span": "P1M2DT0.5S",
+        "half": "2026-01-01T00:00:00.500",
+        "whole": "2026-01-01T00:00:00",
+    }
+    assert json.loads(sql(query, "--json").stdout) == row
+    shown = sql(query).stdout.splitlines()[-1]
+    assert shown.split("  ")[:2] == ["2026-01-01 00:00:00.100000789", "10000-01-05"]
+
+
+def test_values_within_values_are_shown_as_people_write_them(sql: Sql) -> None:
+    result = sql("SELECT {'a': [1.50, NULL], 'b': DATE '2026-01-31'} AS v, MAP {'k': true} AS m")
+    assert result.stdout.splitlines()[-1] == "{a: [1.50, NULL], b: 2026-01-31}  {k: true}"
+
+
+def test_no_column_is_lost_where_two_have_a_name(sql: Sql) -> None:
+    assert json.loads(sql("SELECT 1 AS a, 2 AS a, 3 AS a_1", "--json").stdout) == {"a": 1, "a_2": 2, "a_1": 3}
+    assert sql("SELECT 1 AS a, 2 AS a", "--csv").stdout == "a,a\n1,2\n"
+
+
 def test_statements_come_from_the_command_line_a_file_and_standard_input(sql: Sql, tmp_path: Path) -> None:
     script = "USE d; INSERT INTO t VALUES (3, 'three; not four'); -- a comment;\nSELECT name FROM t WHERE id = 3"
     file = tmp_path / "script.sql"
@@ -73,8 +102,10 @@ def test_a_script_ends_at_the_first_statement_that_fails(sql: Sql) -> None:
     result = sql("SELECT 1 AS a; SELECT nope FROM d.t; SELECT 2 AS b")
     assert result.exit_code == 1
     assert "b" not in result.stdout
-    assert result.stderr.startswith("hosu sql: ")
-    assert "nope" in result.stderr
+    which, told = result.stderr.splitlines()
+    assert which == "statement 2 of 3 fails, and those behind it are not run: SELECT nope FROM d.t"
+    assert told.startswith("hosu sql: ")
+    assert "nope" in told
     line = json.loads(sql("SELECT nope FROM d.t", "--json").stdout)
     assert (line["status"], line["kind"]) == ("error", "query-invalid")
 
@@ -93,6 +124,21 @@ def test_rows_are_paged_and_cut_where_a_shell_shows_no_more() -> None:
     out = io.StringIO()
     assert say_rows(iter(batches), ["n"], Form.TABLE, stream=out, rows_max=PAGE_ROWS) == PAGE_ROWS + 1
     assert len(out.getvalue().splitlines()) == PAGE_ROWS + 2
+
+
+def test_rows_too_wide_for_a_terminal_are_shown_one_below_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "20")
+    batch = pa.record_batch({"name": ["비", "b" * 20], "n": [1, None]})
+    out = Terminal()
+    assert say_rows(iter([batch]), ["name", "n"], Form.TABLE, stream=out) == 2
+    assert out.getvalue() == f"── 1 ──\nname  비\nn     1\n── 2 ──\nname  {'b' * 20}\nn     NULL\n"
+    out = Terminal()
+    say_rows(iter([batch.slice(0, 1)]), ["name", "n"], Form.TABLE, stream=out)
+    assert out.getvalue() == "name  n\n────  ─\n비    1\n"
 
 
 def test_control_characters_in_values_cannot_move_the_cursor() -> None:

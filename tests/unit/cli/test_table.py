@@ -1,6 +1,7 @@
 """`hosu table` on a lake of this machine."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,99 @@ def test_rows_are_exported_to_whole_files(cli: LakeCli, tmp_path: Path) -> None:
     cli.text("table", "export", "d.t", tmp_path / "x.csv", "--force", "--where", "dt = 'none'")
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "x.csv", "x.jsonl", "x.parquet"]
+
+
+EVERY_TYPE = (
+    "id INT, b BYTES, d DECIMAL(20, 3), ts3 TIMESTAMP(3), ts9 TIMESTAMP(9), ltz TIMESTAMP_LTZ(3), t TIME, day DATE, "
+    "f DOUBLE, yes BOOLEAN, days ARRAY<DATE>, r ROW<x INT, day DATE>, m MAP<STRING, INT>"
+)
+EVERY_VALUE = (
+    "1, 'ab'::BLOB, 1.5, TIMESTAMP '2026-01-01 00:00:00.123', '2026-01-01 00:00:00.123456789'::TIMESTAMP_NS, "
+    "TIMESTAMPTZ '2026-01-01 00:00:00+09', TIME '10:00:00', DATE '2026-01-31', 'nan'::DOUBLE, true, "
+    "[DATE '2026-01-31', NULL], {'x': 1, 'day': DATE '2026-01-31'}"
+)
+FLAT = "id,b,d,ts3,ts9,ltz,t,day,yes"
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"), [("x.csv", f"{FLAT},f"), ("x.jsonl", f"{FLAT},days,r"), ("x.parquet", f"{FLAT},f,days,r,m")]
+)
+def test_what_is_exported_can_be_imported(cli: LakeCli, tmp_path: Path, name: str, columns: str) -> None:
+    with cli.opened() as lake:
+        for table in ("d.a", "d.b"):
+            lake.sql(f"CREATE TABLE {table} ({EVERY_TYPE})")
+        lake.sql(f"INSERT INTO d.a SELECT {EVERY_VALUE}, MAP {{'k': 1}}")
+        lake.sql("INSERT INTO d.a (id) VALUES (2)")
+    cli.text("table", "export", "d.a", tmp_path / name, "-c", columns)
+    cli.text("table", "import", "d.b", tmp_path / name)
+    with cli.opened() as lake:
+        given, found = (lake.sql(f"SELECT {columns} FROM {table} ORDER BY id").fetchall() for table in ("d.a", "d.b"))
+    assert str(found) == str(given)
+    assert len(found) == 2
+
+
+WRONG_TEXTS = [
+    ("json", '{"id": 1, "b": "zz"}', "column 'b': 'zz' is not bytes in hexadecimal"),
+    ("json", '{"id": 1, "t": "25:00"}', "column 't'"),
+    ("json", '{"id": 1, "ts3": "2026-01-01T00:00:00.1234"}', "column 'ts3'"),
+    ("json", '{"id": 1, "m": {"k": 1}}', "m"),
+    ("csv", "id,days\n1,[2026-01-31]\n", "column 'days': .* use JSON lines or Parquet"),
+    ("csv", "id,m\n1,{}\n", "column 'm': .* use Parquet"),
+    ("csv", "id,f\n1,NULL\n", "NULL"),
+    ("parquet", "", "name a file"),
+]
+
+
+def test_text_that_is_no_value_is_named_and_nothing_is_imported(cli: LakeCli) -> None:
+    with cli.opened() as lake:
+        lake.sql(f"CREATE TABLE d.a ({EVERY_TYPE})")
+    for kind, text, named in WRONG_TEXTS:
+        result = cli.run("table", "import", "d.a", "-", "--format", kind, stdin=text)
+        assert result.exit_code in {1, 2}
+        assert re.search(named, result.stderr), result.stderr
+    with cli.opened() as lake:
+        assert lake.table("d.a").latest() is None
+
+
+def test_times_without_a_zone_are_utc_in_files_of_text(cli: LakeCli) -> None:
+    cli.text("table", "create", "d.a", "--columns", "id INT, at TIMESTAMP_LTZ(3)")
+    text = "id,at\n1,2026-01-31\n2,2026-01-31 09:00:00\n3,2026-01-31T09:00:00+09:00\n4,\n"
+    cli.text("table", "import", "d.a", "-", "--format", "csv", stdin=text)
+    assert {row["id"]: row["at"] for row in cli.lines("table", "scan", "d.a")} == {
+        1: "2026-01-31T00:00:00+00:00",
+        2: "2026-01-31T09:00:00+00:00",
+        3: "2026-01-31T00:00:00+00:00",
+        4: None,
+    }
+
+
+def test_a_span_is_that_long_ago_unless_a_tag_has_the_name(cli: LakeCli) -> None:
+    assert rows(cli, "--at", "0s") == {"BTC": 1.5, "ETH": 2.5}
+    assert cli.fault("table", "scan", "d.t", "--at", "1h")[0] == "snapshot-not-found"
+    assert deep(cli, "tag", "create", "d.t", "1h", "--snapshot", 1).exit_code == 0
+    assert rows(cli, "--at", "1h") == {"BTC": 1.5}
+    cli.text("table", "rollback", "d.t", "1h", "--yes")
+    assert rows(cli) == {"BTC": 1.5}
+
+
+def test_a_dry_run_of_compaction_says_what_the_next_one_does(cli: LakeCli) -> None:
+    with cli.opened() as lake:
+        lake.table("d.t").upsert([{**TICKS[0], "price": 9.0}])
+    assert "needs no compaction" in cli.run("table", "compact", "d.t", "--dry-run").stderr
+    dry = cli.lines("table", "compact", "d.t", "--full", "--dry-run", "--partition", "dt=a")
+    assert [(one["dry_run"], one["partition"], one["bucket"], one["reason"], len(one["files"])) for one in dry] == [
+        (True, {"dt": "a"}, 0, "full", 2)
+    ]
+    text = cli.text("table", "compact", "d.t", "--full", "--dry-run")
+    assert text.startswith("dt=a,bucket=0: would merge 2 files, ")
+    with cli.opened() as lake:
+        before = set(lake.table("d.t").system("files").column("file_path").to_pylist())
+    assert len(cli.lines("table", "snapshots", "d.t")) == 3
+    cli.text("table", "compact", "d.t", "--full", "--partition", "dt=a")
+    with cli.opened() as lake:
+        after = set(lake.table("d.t").system("files").column("file_path").to_pylist())
+    assert {path.rpartition("/")[2] for path in before - after} == set(dry[0]["files"])
+    assert cli.lines("table", "compact", "d.t", "--full", "--dry-run", "--partition", "dt=a") == []
 
 
 def test_alter_compact_expire_orphans_and_analyze(cli: LakeCli) -> None:
