@@ -1,16 +1,17 @@
 """A write that stops at any of its steps leaves the rows as they were before, or as they are after."""
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import pytest
 from tests.support.steps import SteppedFileIO, Stop
 from tests.support.table_rows import TICKS, changelog_of, rows_of, ticks
 
-from hosu.kernel.errors import HosuError
-from hosu.kernel.fileio import MemoryFileIO
+from hosu.kernel.errors import ErrorKind, HosuError, PreconditionFailedError, UnavailableError
+from hosu.kernel.fileio import FileIO, FileStat, MemoryFileIO
 from hosu.tables.catalog import Catalog
-from hosu.tables.commit import publishing
+from hosu.tables.commit import UncertainCommitError, publishing
 from hosu.tables.context import TableContext
 from hosu.tables.predicates import parse_where
 from hosu.tables.snapshots import find
@@ -22,6 +23,7 @@ from hosu.testing.manual_clock import ManualClock
 OLD = [(number, float(number), "old") for number in range(6)]
 NEW = [(number, 0.0, "new") for number in range(3, 9)]
 Verb = Callable[[TableContext], Any]
+Files = TypeVar("Files", bound=SteppedFileIO)
 
 
 def _insert(ctx: TableContext) -> None:
@@ -71,7 +73,10 @@ def opened(files: SteppedFileIO) -> TableContext:
 
 
 def made(keys: tuple[str, ...], options: dict[str, str]) -> tuple[SteppedFileIO, TableContext]:
-    files = SteppedFileIO(MemoryFileIO())
+    return made_on(SteppedFileIO(MemoryFileIO()), keys, options)
+
+
+def made_on(files: Files, keys: tuple[str, ...], options: dict[str, str]) -> tuple[Files, TableContext]:
     catalog = Catalog(files, "w", clock=ManualClock())
     catalog.create_database("d")
     catalog.create_table("d.t", TICKS, primary_keys=keys, options={"write-only": "true", **options})
@@ -132,6 +137,81 @@ def test_a_write_that_failed_is_done_again_without_doing_it_twice(name: str) -> 
             assert rows_of(opened(files)) == sorted(OLD, key=repr), f"step {number}"
             verb(ctx)
         assert (rows_of(opened(files)), changelog_of(ctx)) == (rows, changelog), f"step {number}"
+
+
+class LateFileIO(SteppedFileIO):
+    """Answers that the put of a snapshot failed, and stores it when the next one is put: as a slow network does."""
+
+    def __init__(self, files: FileIO) -> None:
+        super().__init__(files)
+        self.is_late = False
+        self.under_way: list[tuple[str, bytes]] = []
+
+    def _put(self, key: str, view: memoryview, *, if_absent: bool, if_match: str | None) -> FileStat:
+        if "/snapshot/snapshot-" in key:
+            if self.is_late:
+                self.under_way.append((key, bytes(view)))
+                raise UnavailableError(ErrorKind.STORE_UNAVAILABLE, "timed out")
+            for late, data in self.under_way:
+                with suppress(PreconditionFailedError):
+                    self.files.put(late, data, if_absent=True)
+            self.under_way.clear()
+        return super()._put(key, view, if_absent=if_absent, if_match=if_match)
+
+
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize("name", ["append", "upsert", "upsert into dynamic buckets"])
+def test_a_commit_that_arrives_while_it_is_tried_again_counts_once(name: str, *, others: bool) -> None:
+    _, keys, options = CASES[name]
+    files, ctx = made_on(LateFileIO(MemoryFileIO()), keys, options)
+    writer = TableWriter(ctx)
+    writer.write(ticks(*NEW))
+    files.is_late = True
+    with pytest.raises(UncertainCommitError, match="nobody can say"):
+        writer.commit()
+    files.is_late = False
+    expected = [*[row for row in OLD if not keys or row[0] < 3], *NEW]
+    if others:  # who take its number, or make it arrive
+        insert(opened(files), ticks((100, 0.0, "theirs")))
+        expected.append((100, 0.0, "theirs"))
+    writer.commit()
+    writer.abort()
+    assert rows_of(opened(files)) == sorted(expected, key=repr)
+    writer.write(ticks((101, 0.0, "next")))
+    assert writer.commit()
+
+
+class FullFileIO(SteppedFileIO):
+    """Has room for some puts more."""
+
+    room = 1000
+
+    def _put(self, key: str, view: memoryview, *, if_absent: bool, if_match: str | None) -> FileStat:
+        self.room -= 1
+        if self.room < 0:
+            raise UnavailableError(ErrorKind.DISK_FULL, f"{key!r}: no space left: free some space and try again")
+        return super()._put(key, view, if_absent=if_absent, if_match=if_match)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_full_disk_leaves_nothing_of_a_write(name: str) -> None:
+    verb, keys, options = CASES[name]
+    rows, _, steps = reached(name)
+    for room in range(steps + 2):
+        files, ctx = made_on(FullFileIO(MemoryFileIO()), keys, options)
+        before = {stat.key for stat in files.list()}
+        files.room = room
+        failed = False
+        try:
+            verb(ctx)
+        except UnavailableError as error:
+            failed = error.kind is ErrorKind.DISK_FULL
+        find.settle(ctx)
+        if failed:
+            assert {stat.key for stat in files.list()} == before, f"room for {room}"
+            files.room = 1000
+            verb(ctx)
+        assert rows_of(opened(files)) == rows, f"room for {room}"
 
 
 def test_a_commit_whose_answer_was_lost_counts_once_when_it_is_asked_for_again() -> None:

@@ -283,6 +283,18 @@ class Schemas:
             self._on_replaced()
         return self.get(max(etags))
 
+    def has_still(self, schema: TableSchema) -> bool:
+        """Whether the file of a schema is the one it was read from: not so once the table was dropped and made anew.
+
+        One request, where `latest` needs a listing; so False also for a schema of which that is not known.
+        """
+        with self._lock:
+            known, etag = self._known.get(schema.id), self._etags.get(schema.id)
+        try:
+            return known == schema and self._files.head(self._layout.schema(schema.id)).etag == etag
+        except NotFoundError:
+            return False
+
     def commit(self, schema: TableSchema) -> None:
         """Store a schema under its id; raise ConflictError COMMIT_CONFLICT when the id is taken."""
         path = self._layout.schema(schema.id)

@@ -1,12 +1,15 @@
 """Commits of what writers and compactions have done."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TypeAlias
 from uuid import uuid4
 
+from hosu.kernel.errors import HosuError
 from hosu.tables.commit.changes import FileChanges, appended, compacted
 from hosu.tables.commit.conflicts import Bucket, ConflictCheck
-from hosu.tables.commit.publishing import Commit, publish
+from hosu.tables.commit.outcomes import PartialCommitError
+from hosu.tables.commit.publishing import AlreadyCommittedError, Commit, publish
 from hosu.tables.context import TableContext
 from hosu.tables.manifests.partitions import Partitions
 from hosu.tables.records import BucketChange, CommitKind, Snapshot
@@ -33,6 +36,7 @@ def commit(
     resequence: Resequence | None = None,
     guard: Guard | None = None,
     allows_empty: bool = False,
+    since: int | None = None,
 ) -> list[Snapshot]:
     """Commit changes of buckets and return the snapshots that this made: none, one, or two.
 
@@ -41,10 +45,12 @@ def commit(
     others have committed since is checked. With `resequence`, changes whose new files carry sequence numbers that
     others have used meanwhile are written again; a `guard` is asked before each attempt that follows others' commits.
     With `allows_empty` a commit without changes is one too.
-    `identifier` tells a user's commits apart, and grows.
+    `identifier` tells a user's commits apart, and grows. With `since` an earlier try may have committed this after the
+    snapshot of that number: what it has committed is not committed again, and not among what is returned.
 
     Raises ConflictError COMMIT_CONFLICT when the changes do not fit what is there any more, UnavailableError when
-    others were faster too often or the files cannot be reached. The files of the changes themselves are the caller's.
+    others were faster too often or the files cannot be reached; UncertainCommitError when nobody knows whether it
+    happened, PartialCommitError when only what was written did. The files of the changes themselves are the caller's.
     """
     partitions = Partitions(ctx)
     user = ctx.commit_user or str(uuid4())
@@ -61,6 +67,7 @@ def commit(
             watermark=watermark,
             properties=properties,
             operation=operation,
+            since=since,
         )
 
     options = ctx.options
@@ -69,7 +76,8 @@ def commit(
         check = ConflictCheck(ctx, check_from)
         provider = _Written(changes, written, check, level_buckets, resequence, guard, partitions)
         kind = CommitKind.OVERWRITE if written.takes_out else CommitKind.APPEND
-        made.append(publish(ctx, provider, describe(kind)))
+        with suppress(AlreadyCommittedError):
+            made.append(publish(ctx, provider, describe(kind)))
     if merged:
         seen = check_from
         if made and made[-1].id == (check_from.id if check_from else 0) + 1:
@@ -80,8 +88,25 @@ def commit(
             check.check(latest, merged, level_buckets=level_buckets)
             return merged
 
-        made.append(publish(ctx, provide, describe(CommitKind.COMPACT)))
+        with suppress(AlreadyCommittedError), _told_apart(ctx, is_second=bool(written)):
+            made.append(publish(ctx, provide, describe(CommitKind.COMPACT)))
     return made
+
+
+@contextmanager
+def _told_apart(ctx: TableContext, *, is_second: bool) -> Iterator[None]:
+    """Raise PartialCommitError for an error of the second of two snapshots."""
+    try:
+        yield
+    except HosuError as error:
+        if not is_second:
+            raise
+        raise PartialCommitError(
+            error.kind,
+            f"{ctx.identifier}: what was written is committed, what was compacted is not ({error.message}): compact "
+            "again, and do not write the rows again",
+            **error.details,
+        ) from error
 
 
 def filter_committed(ctx: TableContext, identifiers: Collection[int]) -> list[int]:

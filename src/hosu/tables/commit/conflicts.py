@@ -11,6 +11,7 @@ from hosu.tables.manifests.live import identity, live_entries, missing
 from hosu.tables.manifests.partitions import Partitions
 from hosu.tables.manifests.reader import ManifestReader
 from hosu.tables.records import FileKind, IndexEntry, ManifestEntry, Snapshot
+from hosu.tables.snapshots import find
 
 Bucket = tuple[bytes, int]
 """A partition in its serialised form, and a bucket of it."""
@@ -49,13 +50,7 @@ class ConflictCheck:
 
     def is_seen(self, latest: Snapshot) -> bool:
         """Whether nobody has committed since the writer looked."""
-        seen = self._seen
-        return seen is not None and (seen.id, seen.uuid, seen.base_manifest_list, seen.delta_manifest_list) == (
-            latest.id,
-            latest.uuid,
-            latest.base_manifest_list,
-            latest.delta_manifest_list,
-        )
+        return self._seen is not None and find.is_same(self._seen, latest)
 
     def max_sequence_numbers(self, latest: Snapshot, buckets: Sequence[Bucket]) -> dict[Bucket, int]:
         """Return the greatest sequence number that each bucket has; buckets without files are left out."""

@@ -17,10 +17,12 @@ from uuid import uuid4
 import msgspec
 from tenacity import RetryCallState, Retrying, retry_if_result, wait_random_exponential
 
-from hosu.kernel.errors import ErrorKind, HosuError, PreconditionFailedError, UnavailableError
+from hosu.kernel.errors import CorruptError, ErrorKind, HosuError, PreconditionFailedError, UnavailableError
 from hosu.kernel.log import get_logger
 from hosu.tables.commit.changes import FileChanges
+from hosu.tables.commit.outcomes import UncertainCommitError
 from hosu.tables.context import TableContext
+from hosu.tables.manifests.live import take_over
 from hosu.tables.manifests.merging import merge_manifests
 from hosu.tables.manifests.writing import ManifestWriter
 from hosu.tables.records import CommitKind, FileKind, IndexEntry, ManifestEntry, ManifestFile, Snapshot
@@ -71,9 +73,16 @@ class Commit(msgspec.Struct, kw_only=True, frozen=True):
     statistics: str | None = None
     """The file of new statistics; without, those of the snapshot before stay while its schema does."""
 
+    since: int | None = None
+    """A try before may have stored this commit, after the snapshot of this number: it is looked for."""
+
     def __post_init__(self) -> None:
         """Refuse an operation whose name other engines could not read: the snapshot would be lost to them."""
         assert self.operation is None or self.operation in OPERATIONS, f"{self.operation} is no operation of Paimon's"
+
+
+class AlreadyCommittedError(Exception):
+    """A try before has stored the commit: nothing more is to be done."""
 
 
 class _Files(msgspec.Struct, kw_only=True):
@@ -94,8 +103,8 @@ def publish(
     """Commit what `provide` says after the latest snapshot and return the new one.
 
     Raises what `provide` raises; UnavailableError COMMIT_CONFLICT when others were faster each time
-    (`commit.max-retries`, `commit.timeout`), UnavailableError when nobody can say whether the snapshot was stored.
-    Unless that is so, nothing of a commit that fails stays.
+    (`commit.max-retries`, `commit.timeout`), UncertainCommitError when nobody can say whether the snapshot was stored,
+    AlreadyCommittedError for a commit that is there. Nothing of one that fails stays, but for UncertainCommitError.
     """
     attempt = _Attempt(ctx, provide, commit, sleep)
     started = ctx.clock.monotonic()
@@ -126,8 +135,8 @@ def publish(
     )
     try:
         snapshot = retrying(attempt)
-    except _UnknownOutcomeError as error:
-        raise error.error from error.__cause__
+    except UncertainCommitError:
+        raise
     except Exception:
         attempt.discard()
         raise
@@ -148,14 +157,6 @@ def _tell(ctx: TableContext) -> None:
         _LOG.warning("upkeep could not be told of a commit", table=str(ctx.identifier), reason=str(error))
 
 
-class _UnknownOutcomeError(Exception):
-    """Carries an error out of a commit of which nobody knows whether it happened: its files must stay."""
-
-    def __init__(self, error: UnavailableError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
 class _Attempt:
     """One commit, tried until it is the first to take its number."""
 
@@ -167,10 +168,12 @@ class _Attempt:
         self._writer = ManifestWriter(ctx)
         self._files: _Files | None = None
         self._lost = self._committed = False
+        self._looked_through = commit.since
 
     def __call__(self) -> Snapshot | None:
         """Return the snapshot, or None when another one took its number."""
         latest = find.latest(self._ctx)
+        self._check_new(latest)
         changes = self._provide(latest)
         snapshot = self._prepare(latest, changes)
         self._writer.flush()
@@ -187,6 +190,29 @@ class _Attempt:
         """Delete the metadata files that were made, unless a snapshot refers to them."""
         if not self._committed:
             self._writer.discard()
+
+    def _check_new(self, latest: Snapshot | None) -> None:
+        """Raise AlreadyCommittedError for a commit that an earlier try has stored after all.
+
+        Its put may still be under way when the next try begins: so each attempt looks at what has come meanwhile.
+        """
+        since, commit = self._looked_through, self._commit
+        if since is None or latest is None:
+            return
+        for number in range(since + 1, latest.id + 1):
+            found = latest if number == latest.id else find.try_load(self._ctx, number)
+            if found is None:
+                raise UncertainCommitError(
+                    ErrorKind.COMMIT_CONFLICT,
+                    f"{self._ctx.identifier}: commit {commit.identifier} of user {commit.user} may have been snapshot "
+                    f"{number}, which has expired: look for its rows before writing them again",
+                    snapshot=number,
+                )
+            if (found.commit_user, found.commit_identifier, found.commit_kind) == (
+                commit.user, commit.identifier, commit.kind
+            ):  # fmt: skip
+                raise AlreadyCommittedError
+        self._looked_through = latest.id
 
     def _tidy(self, snapshot: Snapshot) -> None:
         """Delete what attempts that lost made and this snapshot does not refer to."""
@@ -225,11 +251,13 @@ class _Attempt:
         if files.merged is None:
             after = merge_manifests(self._ctx, self._writer, before)
             files.merged = (before, after)
-            return after
         merged_from, merged_to = files.merged
-        if merged_from and list(before[: len(merged_from)]) == list(merged_from):
-            return [*merged_to, *before[len(merged_from) :]]
-        return before
+        if not merged_from or list(before[: len(merged_from)]) != list(merged_from):
+            return before
+        found = [*merged_to, *before[len(merged_from) :]]
+        if found != list(before):
+            take_over(self._ctx, before, found)
+        return found
 
     def _index_manifest(self, kept: str | None, changes: FileChanges) -> str | None:
         """Make an index manifest where indexes change; None: that of the snapshot before stays."""
@@ -286,7 +314,7 @@ class _Attempt:
     def _put(self, snapshot: Snapshot) -> bool:
         """Store a snapshot unless another has its number; tell whether it is this one that is stored."""
         path, data = self._ctx.layout.snapshot(snapshot.id), find.encode(snapshot)
-        failure: HosuError | OSError | None = None
+        failure: Exception | None = None
         for number in range(READ_BACK_ATTEMPTS):
             if number:
                 self._sleep(READ_BACK_PAUSE_S * 2**number)
@@ -296,20 +324,22 @@ class _Attempt:
                 # Another's snapshot, or this one, stored by a put whose answer was lost.
                 try:
                     return self._is_stored(snapshot)
-                except (UnavailableError, OSError) as error:
+                except CorruptError:
+                    raise  # this one would be whole
+                except (HosuError, OSError) as error:
                     failure = error
-            except (UnavailableError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever a store's client raises, its request may have arrived
                 failure = error
-                if isinstance(error, UnavailableError) and error.kind is not ErrorKind.STORE_UNAVAILABLE:
+                if _kind_of(error) is not ErrorKind.STORE_UNAVAILABLE:
                     break
             else:
                 return True
         assert failure is not None, "an attempt ends with an answer or an error"
         return self._after_failure(snapshot, failure)
 
-    def _after_failure(self, snapshot: Snapshot, failure: HosuError | OSError) -> bool:
+    def _after_failure(self, snapshot: Snapshot, failure: Exception) -> bool:
         """Find out what became of a snapshot whose put failed; raise when that cannot be said."""
-        kind = failure.kind if isinstance(failure, HosuError) else ErrorKind.STORE_UNAVAILABLE
+        kind = _kind_of(failure)
         try:
             stored = find.try_load(self._ctx, snapshot.id)
         except (HosuError, OSError):
@@ -317,25 +347,32 @@ class _Attempt:
         if stored is not None and stored.uuid != snapshot.uuid:
             return False
         if stored is None and kind is not ErrorKind.STORE_UNAVAILABLE:
-            raise failure  # a disk answers before it returns: the snapshot was not stored, and will not be
-        if stored is not None and kind is ErrorKind.STORE_UNAVAILABLE:
+            raise failure  # the store has refused, or a disk has failed before it was there: it never will be
+        if stored is not None and not _is_of_disk(failure):
             return True
         raise self._unknown(snapshot, kind, failure) from failure
 
-    def _unknown(self, snapshot: Snapshot, kind: ErrorKind, failure: Exception) -> _UnknownOutcomeError:
-        return _UnknownOutcomeError(
-            UnavailableError(
-                kind,
-                f"{self._ctx.identifier}: nobody can say whether snapshot {snapshot.id} was stored ({failure}): "
-                f"look whether commit {snapshot.commit_identifier} of user {snapshot.commit_user} is there before "
-                "committing it again",
-                snapshot=snapshot.id,
-            )
+    def _unknown(self, snapshot: Snapshot, kind: ErrorKind, failure: Exception) -> UncertainCommitError:
+        return UncertainCommitError(
+            kind,
+            f"{self._ctx.identifier}: nobody can say whether snapshot {snapshot.id} was stored ({failure}): "
+            f"look whether commit {snapshot.commit_identifier} of user {snapshot.commit_user} is there before "
+            "committing it again",
+            snapshot=snapshot.id,
         )
 
     def _is_stored(self, snapshot: Snapshot) -> bool:
         stored = find.try_load(self._ctx, snapshot.id)
         return stored is not None and stored.uuid == snapshot.uuid
+
+
+def _kind_of(failure: Exception) -> ErrorKind:
+    return failure.kind if isinstance(failure, HosuError) else ErrorKind.STORE_UNAVAILABLE
+
+
+def _is_of_disk(failure: Exception) -> bool:
+    """Whether a disk failed: what it shows may be gone after a power cut."""
+    return isinstance(failure, UnavailableError) and failure.kind is not ErrorKind.STORE_UNAVAILABLE
 
 
 def _row_count(entries: Sequence[ManifestEntry]) -> int:

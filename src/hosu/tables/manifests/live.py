@@ -6,18 +6,27 @@ from typing import Any, Final, Literal, TypeAlias
 from hosu.kernel.errors import CorruptError, ErrorKind
 from hosu.tables.context import TableContext
 from hosu.tables.manifests.partitions import PartitionFilter, Partitions
-from hosu.tables.manifests.reader import ManifestReader
+from hosu.tables.manifests.reader import ENTRY_BYTES, ManifestReader
 from hosu.tables.records import DataFile, FileKind, IndexEntry, ManifestEntry, ManifestFile, Partition, Snapshot
 
 Which: TypeAlias = Literal["all", "delta", "changelog"]
 Identity: TypeAlias = tuple[Any, ...]
 LiveFiles: TypeAlias = dict[Identity, ManifestEntry]
 
+_WHOLE: Final = "live"
+_BY_PARTITION: Final = "live by partition"
+
 WHOLE_ENTRIES_MAX: Final = 200_000
 """Up to so many entries all files of a snapshot are kept merged, and the next snapshot's follow from them."""
 
 SLOT_BYTES: Final = 250
 """About what an entry weighs in a dict of files, beside the entry itself."""
+
+_FOLLOWED_MAX: Final = 100
+"""How many manifests may follow those of which all is known: their number is bounded by their being merged."""
+
+KEPT_BY_PARTITION_MAX: Final = 20_000
+"""How many entries of a larger table are kept: of the partitions read last."""
 
 
 def identity(entry: ManifestEntry) -> Identity:
@@ -59,22 +68,14 @@ def live_files(ctx: TableContext, snapshot: Snapshot) -> LiveFiles:
 
     Raises CorruptError naming the snapshot when its manifests contradict one another.
     """
-    reader = ManifestReader(ctx)
-    base, delta = reader.list(snapshot.base_manifest_list), reader.list(snapshot.delta_manifest_list)
-    cache = ctx.cache
-    names = tuple(file.file_name for file in (*base, *delta))
-    key, key_before = ("live", ctx.layout.path, names), ("live", ctx.layout.path, names[: len(base)])
-    found: LiveFiles | None = cache.peek(key)
-    if found is not None:
-        return found
-    before: LiveFiles | None = cache.peek(key_before) if delta else None
-    files = dict(before) if before is not None else {}
-    for entries in reader.entries_of(delta if before is not None else [*base, *delta]):
-        merge(entries, files)
+    manifests = ManifestReader(ctx).data_manifests(snapshot)
+    files, rest = _nearest(ctx, _WHOLE, manifests)
+    if files is not None and not rest:
+        return files
+    files = _advanced(ctx, files or {}, rest)
     _check_no_deletes(ctx, snapshot, files)
-    if before is not None:
-        cache.drop(key_before)  # as a rule nobody asks for it again
-    cache.put(key, files, SLOT_BYTES * (1 + len(files)))
+    ctx.cache.drop(_state(ctx, _WHOLE, manifests[: len(manifests) - len(rest)]))  # as a rule nobody asks for it again
+    ctx.cache.put(_state(ctx, _WHOLE, manifests), files, _weight(files))
     return files
 
 
@@ -100,6 +101,9 @@ def live_entries(
         manifests = reader.data_manifests(snapshot)
         if _is_small(manifests):
             entries: Iterable[ManifestEntry] = live_files(ctx, snapshot).values()
+        elif parts.types and isinstance(partitions, Collection):
+            found = _of_partitions(ctx, snapshot, {parts.encode(values): values for values in partitions})
+            entries = (entry for files in found for entry in files.values())
         else:
             entries = _merged(reader, [file for file in manifests if _may_hold(file, parts, partitions, buckets)])
             entries = (entry for entry in entries if entry.kind is FileKind.ADD)
@@ -154,6 +158,104 @@ def index_entries(
 def partition_values(ctx: TableContext, data: bytes) -> Partition:
     """Return the values of a partition in the serialised form that entries have."""
     return Partitions(ctx).values(data)
+
+
+def take_over(ctx: TableContext, before: Sequence[ManifestFile], after: Sequence[ManifestFile]) -> None:
+    """Note that manifests say the same as others did, so that what is known of those is not made out anew."""
+    whole, rest = _nearest(ctx, _WHOLE, before)
+    if whole is not None:
+        files = _advanced(ctx, whole, rest) if rest else whole
+        ctx.cache.put(_state(ctx, _WHOLE, after), files, _weight(files))
+    some, rest = _nearest(ctx, _BY_PARTITION, before)
+    if some is not None:
+        known = _advanced_by_partition(ctx, some, rest)
+        ctx.cache.put(_state(ctx, _BY_PARTITION, after), known, _weight_by_partition(known))
+
+
+def _nearest(
+    ctx: TableContext, kind: str, manifests: Sequence[ManifestFile]
+) -> tuple[dict[Any, Any] | None, Sequence[ManifestFile]]:
+    """Return what is known of the first so many manifests, and those that follow; None and all when nothing is."""
+    _, path, names = _state(ctx, kind, manifests)
+    for count in range(len(names), max(len(names) - _FOLLOWED_MAX, 0), -1):
+        found = ctx.cache.peek((kind, path, names[:count]))
+        if found is not None:
+            return found, manifests[count:]
+    return None, manifests
+
+
+def _advanced(ctx: TableContext, files: LiveFiles, manifests: Sequence[ManifestFile]) -> LiveFiles:
+    files = dict(files)
+    for entries in ManifestReader(ctx).entries_of(manifests):
+        merge(entries, files)
+    return files
+
+
+def _advanced_by_partition(
+    ctx: TableContext, known: dict[bytes, LiveFiles], manifests: Sequence[ManifestFile]
+) -> dict[bytes, LiveFiles]:
+    known = dict(known)
+    _apply(known, ManifestReader(ctx).entries_of(manifests))
+    return known
+
+
+def _state(ctx: TableContext, kind: str, manifests: Sequence[ManifestFile]) -> tuple[Any, ...]:
+    return kind, ctx.layout.path, tuple(file.file_name for file in manifests)
+
+
+def _weight(files: LiveFiles) -> int:
+    return SLOT_BYTES * (1 + len(files))
+
+
+def _weight_by_partition(known: dict[bytes, LiveFiles]) -> int:
+    return sum(SLOT_BYTES + (SLOT_BYTES + ENTRY_BYTES) * len(files) for files in known.values())
+
+
+def _of_partitions(ctx: TableContext, snapshot: Snapshot, wanted: dict[bytes, Partition]) -> list[LiveFiles]:
+    """Return the files of each of some partitions. What was known of them before a snapshot follows its changes."""
+    reader, parts = ManifestReader(ctx), Partitions(ctx)
+    manifests = reader.data_manifests(snapshot)
+    nearest, rest = _nearest(ctx, _BY_PARTITION, manifests)
+    known = {} if nearest is None else _advanced_by_partition(ctx, nearest, rest)
+    lacking = {data: values for data, values in wanted.items() if data not in known}
+    if lacking:
+        read: dict[bytes, LiveFiles] = {data: {} for data in lacking}
+        _apply(read, reader.entries_of([file for file in manifests if parts.may_hold(file, list(lacking.values()))]))
+        known.update(read)
+    found = [known[data] for data in wanted]
+    for files in found:
+        _check_no_deletes(ctx, snapshot, files)
+    if nearest is not None and rest:
+        ctx.cache.drop(_state(ctx, _BY_PARTITION, manifests[: len(manifests) - len(rest)]))
+    if lacking or rest:
+        kept = _last_read(known, wanted)
+        ctx.cache.put(_state(ctx, _BY_PARTITION, manifests), kept, _weight_by_partition(kept))
+    return found
+
+
+def _apply(known: dict[bytes, LiveFiles], entries: Iterable[Sequence[ManifestEntry]]) -> None:
+    """Apply entries to the partitions that are known; their files are copied, as others may be reading them."""
+    changed: dict[bytes, list[ManifestEntry]] = {}
+    for some in entries:
+        for entry in some:
+            if entry.partition in known:
+                changed.setdefault(entry.partition, []).append(entry)
+    for partition, of_partition in changed.items():
+        files = dict(known[partition])
+        merge(of_partition, files)
+        known[partition] = files
+
+
+def _last_read(known: dict[bytes, LiveFiles], wanted: Collection[bytes]) -> dict[bytes, LiveFiles]:
+    """Return the partitions that may be kept, those read now the last to go."""
+    kept: dict[bytes, LiveFiles] = {}
+    count = 0
+    for data in (*wanted, *(data for data in reversed(known) if data not in wanted)):
+        count += len(known[data])
+        if count > KEPT_BY_PARTITION_MAX:
+            break
+        kept[data] = known[data]
+    return dict(reversed(kept.items()))
 
 
 def _is_small(manifests: Sequence[ManifestFile]) -> bool:

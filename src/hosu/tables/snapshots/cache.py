@@ -50,8 +50,8 @@ class MetadataCache:
             return found[0]
 
     def put(self, key: Hashable, value: object, size_bytes: int) -> None:
-        """Remember a value, unless it alone is more than a quarter of what may be kept."""
-        if size_bytes > self._size_bytes_max // 4:
+        """Remember a value, unless it alone is more than half of what may be kept."""
+        if size_bytes > self._size_bytes_max // 2:
             return
         with self._lock:
             old = self._values.pop(key, None)

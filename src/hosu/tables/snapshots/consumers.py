@@ -110,7 +110,7 @@ def _is_expired(consumer: Consumer, now_ms: int, expiration_ms: int | None) -> b
 def _decode(key: str, data: bytes) -> int:
     try:
         return msgspec.json.decode(data, type=_Document).next_snapshot
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptError(
             ErrorKind.CORRUPT_TABLE, f"{key!r} is no consumer: {error}; reset or delete it", path=key
         ) from error

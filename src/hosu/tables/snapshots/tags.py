@@ -244,7 +244,7 @@ def _snapshot_document(ctx: TableContext, snapshot_id: int | None) -> dict[str, 
 def _without_times(ctx: TableContext, key: str) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(ctx.files.read(key), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _corrupt(key, error) from error
     document.pop(CREATED, None)
     document.pop(RETAINED, None)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hosu.tables.compaction.changelogs import changelog, value_columns
+from hosu.tables.compaction.folding import without_outdated
 from hosu.tables.compaction.matching import is_in
 from hosu.tables.files.pruning import file_filter
 from hosu.tables.files.reading import read_file
@@ -53,8 +54,10 @@ def net_changes(
     whose row in the table wins by its sequence field.
     """
     # Deletes too: one that is stored yet may win over what comes, by its sequence field.
-    before = rows_of_keys(ctx, spec, snapshot, written, share, run)
-    after = fold([before, run], spec, keep_deletes=True, sorted_output=True) if before.num_rows else run
+    known = rows_of_keys(ctx, spec, snapshot, written, share, run)
+    before = fold(known, spec, keep_deletes=True, sorted_output=True) if known else run.slice(0, 0)
+    # With what is stored, not with what that comes to: a row may have its place among those, by its sequence field.
+    after = fold([*known, run], spec, keep_deletes=True, sorted_output=True) if known else run
     if spec.engine in _ONE_WINS:
         first = pc.min(run.column(SEQUENCE_NUMBER))
         after = after.filter(pc.greater_equal(after.column(SEQUENCE_NUMBER), first))
@@ -70,8 +73,8 @@ def rows_of_keys(
     written: Sequence[DataFile],
     share: Share,
     run: pa.Table,
-) -> pa.Table:
-    """Return the rows of a bucket that have keys of `run`, merged: one row per key, deletes among them."""
+) -> list[pa.Table]:
+    """Return what a bucket has of the keys of `run`, the oldest first: rows that count, deletes among them."""
     partition, bucket = share.part.partition, share.bucket
     files = list(written)
     vectors = {}
@@ -81,15 +84,13 @@ def rows_of_keys(
         if ctx.options.deletion_vectors:
             vectors = vectors_of(ctx, snapshot, partition, bucket)
     inside = range_of(run, spec.keys)
-    found = []
+    found: list[tuple[int, pa.Table]] = []
     for file in sorted(filter(file_filter(ctx, inside), files), key=_age):
         rows = read_file(ctx, partition, bucket, file, predicate=inside, vector=vectors.get(file.file_name))
         own = rows.filter(pa.array(is_in(rows, run, spec.keys)))
         if own.num_rows:
-            found.append(own)
-    if not found:
-        return run.slice(0, 0)
-    return fold(found, spec, keep_deletes=True, sorted_output=True)
+            found.append((file.level, own))
+    return without_outdated(spec.keys, found) if ctx.options.needs_lookup else [own for _, own in found]
 
 
 def _age(file: DataFile) -> tuple[int, int]:

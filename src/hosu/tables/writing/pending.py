@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from hosu.kernel.errors import ConflictError, ErrorKind, HosuError, InvalidInputError
+from hosu.kernel.errors import HosuError
 from hosu.tables.pooling import run_all
 from hosu.tables.records import BucketChange, DataFile, IndexFile
-from hosu.tables.writing.dynamic import write_index
+from hosu.tables.writing.dynamic import PartitionIndex, write_index
 from hosu.tables.writing.kinds import Kinds
 from hosu.tables.writing.resequencing import discard
 from hosu.tables.writing.routing import Share
@@ -53,12 +53,20 @@ def write_indexes(ctx: "TableContext", states: BucketStates, pending: MutableMap
     """Write the index files of buckets that have got keys they did not have."""
     for key, index in states.indexes().items():
         wanted = sorted(bucket for bucket in index.modified if (key, bucket) in pending)
-        tasks = [partial(write_index, ctx, index.of_bucket(bucket)) for bucket in wanted]
-        if not tasks:
-            continue
-        for bucket, file in zip(wanted, run_all(ctx.pool, tasks), strict=True):
+        made: dict[int, IndexFile] = {}
+        tasks = [partial(_write_index, ctx, index, bucket, made) for bucket in wanted]
+        try:
+            run_all(ctx.pool, tasks)
+        except BaseException:
+            _discard_indexes(ctx, list(made.values()))
+            raise
+        for bucket, file in made.items():
             pending[key, bucket].indexes = [file]
         index.modified.clear()
+
+
+def _write_index(ctx: "TableContext", index: PartitionIndex, bucket: int, made: dict[int, IndexFile]) -> None:
+    made[bucket] = write_index(ctx, index.of_bucket(bucket))
 
 
 def discard_pending(ctx: "TableContext", pending: MutableMapping[Bucket, Pending]) -> None:
@@ -71,16 +79,12 @@ def discard_pending(ctx: "TableContext", pending: MutableMapping[Bucket, Pending
 def discard_change(ctx: "TableContext", change: BucketChange) -> None:
     """Delete the files that a change would have brought."""
     discard(ctx, change.partition, change.bucket, [*change.new_files, *change.changelog_files])
-    names = [ctx.layout.index(file.file_name) for file in change.new_indexes]
+    _discard_indexes(ctx, change.new_indexes)
+
+
+def _discard_indexes(ctx: "TableContext", files: Sequence[IndexFile]) -> None:
     with suppress(HosuError):
-        ctx.files.delete_many(names)
-
-
-def is_definite(error: BaseException) -> bool:
-    """Whether a commit that raised this did not happen for certain, so that its files may go."""
-    return isinstance(error, ConflictError | InvalidInputError) or (
-        isinstance(error, HosuError) and error.kind is ErrorKind.COMMIT_CONFLICT
-    )
+        ctx.files.delete_many([ctx.layout.index(file.file_name) for file in files])
 
 
 def joined_kinds(buffer: Sequence[tuple[pa.Table, Kinds | None]]) -> Kinds | None:

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
+from hosu.tables.merging.retracting import first_refused
+from hosu.tables.merging.spec import MergeSpec
 from hosu.tables.types import DataField, DataType, arrow_type, cast_rows
 from hosu.tables.writing.kinds import SYMBOLS, Kinds, admitted, is_retract, kinds_of
 
@@ -31,7 +33,7 @@ def prepared(ctx: "TableContext", rows: pa.Table, kinds: pa.Array | None = None)
     if mask is not None and parsed is not None:
         rows, parsed = rows.filter(pa.array(mask)), parsed[mask]
     _check_keys(ctx, rows)
-    _check_retracts(ctx, parsed)
+    _check_retracts(ctx, rows, parsed)
     partial = ctx.schema.is_primary_key_table and ctx.options.merge_engine in _PARTIAL_ENGINES
     if not partial:
         rows = _with_defaulted(rows, ctx.schema.fields)
@@ -57,7 +59,7 @@ def _check_keys(ctx: "TableContext", rows: pa.Table) -> None:
             )
 
 
-def _check_retracts(ctx: "TableContext", kinds: Kinds | None) -> None:
+def _check_retracts(ctx: "TableContext", rows: pa.Table, kinds: Kinds | None) -> None:
     if kinds is None:
         return
     retracts = is_retract(kinds)
@@ -78,6 +80,12 @@ def _check_retracts(ctx: "TableContext", kinds: Kinds | None) -> None:
             f"row {row} is a {symbol}, which merge-engine 'first-row' does not take: set 'ignore-delete' to leave such "
             "rows out",
             row=row,
+        )
+    refused = first_refused(MergeSpec.of(ctx), rows, kinds)
+    if refused is not None:
+        row, reason = refused
+        raise InvalidInputError(
+            ErrorKind.ROWS_INVALID, f"row {row} is a {SYMBOLS[int(kinds[row])]}, and {reason}", row=row
         )
 
 

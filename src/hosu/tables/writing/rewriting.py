@@ -3,7 +3,7 @@
 Files that hold such rows are written anew without them, or, in tables with deletion vectors, marked where the rows lie.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from hosu.tables.commit import commit
+from hosu.tables.commit import commit, is_definite
 from hosu.tables.files.pruning import file_filter
 from hosu.tables.files.reading import read_file
 from hosu.tables.files.writing import write_files
@@ -22,8 +22,8 @@ from hosu.tables.predicates import Always, Predicate
 from hosu.tables.records import BucketChange, DataFile, Partition, Snapshot
 from hosu.tables.vectors import DELETION_VECTORS, Vector, new_vector, vectors_of, write_vectors
 from hosu.tables.writing.looking import Mask, partition_may_match, positions_where
-from hosu.tables.writing.pending import discard_change, is_definite
-from hosu.tables.writing.resequencing import check_current, files_apart
+from hosu.tables.writing.pending import discard_change
+from hosu.tables.writing.resequencing import check_current
 from hosu.tables.writing.writer import TableWriter
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Remake = Callable[[pa.Table], pa.Table]
 
 
 _UNPACKED = 8
-"""How much larger than its file rows may be: files beyond that are rewritten one after the other."""
+"""How much larger than its file rows may be: no more files than fit so are rewritten side by side."""
 
 
 @dataclass
@@ -84,7 +84,8 @@ def rewrite(
     """Delete the rows that match, or give them new values, once; return how many, and the snapshots of it.
 
     With `pick`, those of them that it says. What `inserts` returns in the end is added, and counted too.
-    Raises ConflictError COMMIT_CONFLICT when others changed the same files meanwhile, and nothing is changed then.
+    Raises ConflictError COMMIT_CONFLICT when others changed the same files meanwhile, or with `inserts` the buckets
+    that these go to, and nothing is changed then.
     """
     with TableWriter(current(ctx), strict=True) as writer:
         snapshot = writer.rest()
@@ -92,7 +93,9 @@ def rewrite(
         changes: list[BucketChange] = []
 
         def publish(more: list[BucketChange]) -> list[Snapshot]:
-            return commit(context, _joined(changes, more), identifier=1, check_from=snapshot)
+            # What is inserted was found missing: nobody may have put it where it goes meanwhile.
+            guard = writer.check_base if inserts is not None else None
+            return commit(context, _joined(changes, more), identifier=1, check_from=snapshot, guard=guard)
 
         is_asked = False
         try:
@@ -145,28 +148,44 @@ def _rewrite_bucket(
     change = BucketChange(partition=bucket.partition, bucket=bucket.bucket, total_buckets=bucket.total)
     changes.append(change)
     how = _Rewriting(ctx, bucket, asked, change)
-    small = [file for file in bucket.files if file.file_size * _UNPACKED <= ctx.memory_bytes]
-    outcomes = list(zip(small, run_all(ctx.pool, [partial(how.file, file) for file in small]), strict=True))
-    large = files_apart(bucket.files, small)
-    outcomes += [(file, how.file(file, lambda rows: writer.take(rows, None))) for file in large]
     vectors = dict(bucket.vectors)
-    for file, outcome in outcomes:
-        if outcome.gone:
-            change.deleted_files.append(file)
-            vectors.pop(file.file_name, None)
-        elif outcome.vector is not None:
-            vectors[file.file_name] = outcome.vector
-        for rows in outcome.changed:
-            writer.take(rows, None)
+    count = 0
+    for files in _held_together(bucket.files, ctx.memory_bytes // _UNPACKED):
+        if len(files) == 1:
+            outcomes = [how.file(files[0], lambda rows: writer.take(rows, None))]
+        else:
+            outcomes = run_all(ctx.pool, [partial(how.file, file) for file in files])
+        for file, outcome in zip(files, outcomes, strict=True):
+            count += outcome.count
+            if outcome.gone:
+                change.deleted_files.append(file)
+                vectors.pop(file.file_name, None)
+            elif outcome.vector is not None:
+                vectors[file.file_name] = outcome.vector
+            for rows in outcome.changed:
+                writer.take(rows, None)
     if vectors != bucket.vectors:
         if vectors:
             change.new_indexes.append(write_vectors(ctx, bucket.partition, bucket.bucket, vectors))
         else:
             change.cleared_indexes.append(DELETION_VECTORS)
-    count = sum(outcome.count for _, outcome in outcomes)
     if not count:
         changes.remove(change)
     return count
+
+
+def _held_together(files: Sequence[DataFile], size_bytes: int) -> Iterator[list[DataFile]]:
+    """Yield files in groups that are not larger than that, a file that is larger alone."""
+    group: list[DataFile] = []
+    held = 0
+    for file in files:
+        if group and held + file.file_size > size_bytes:
+            yield group
+            group, held = [], 0
+        group.append(file)
+        held += file.file_size
+    if group:
+        yield group
 
 
 @dataclass(frozen=True)

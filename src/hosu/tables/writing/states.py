@@ -1,11 +1,13 @@
 """What a writer knows of the buckets it writes to: where their sequence numbers have got to, and how many there are."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from hosu.kernel.errors import CorruptError, ErrorKind, InvalidInputError, NotFoundError
 from hosu.tables.identifiers import table_missing
 from hosu.tables.manifests import index_entries, live_entries
+from hosu.tables.pooling import run_all
 from hosu.tables.records import BucketChange, CommitKind, FileKind, ManifestEntry, Snapshot
 from hosu.tables.snapshots import find, tags
 from hosu.tables.writing.dynamic import HASH_INDEX, PartitionIndex, load_index
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
 _STEPS_MAX = 16
 """Snapshots of others whose changes are read one by one; after more of them, the whole state is."""
 
+_HARMLESS = frozenset({CommitKind.COMPACT, CommitKind.ANALYZE})
+"""What leaves rows as they are."""
+
 Bucket = tuple[bytes, int]
 
 
 def check_there(ctx: "TableContext") -> None:
-    """Raise NotFoundError TABLE_NOT_FOUND when a table without snapshots is not there any more, or is another one."""
+    """Raise NotFoundError TABLE_NOT_FOUND when a table is not there any more, or is another one of its name."""
     schema = ctx.schemas.latest()
     if schema is None:
         raise table_missing(ctx.identifier, [])
@@ -31,6 +36,12 @@ def check_there(ctx: "TableContext") -> None:
             f"table {str(ctx.identifier)!r} was dropped and made anew: open it again",
             table=str(ctx.identifier),
         )
+
+
+def check_same(ctx: "TableContext") -> None:
+    """Raise as `check_there`, at the price of one request where all is well."""
+    if not ctx.schemas.has_still(ctx.schema):
+        check_there(ctx)
 
 
 class BucketStates:
@@ -49,15 +60,43 @@ class BucketStates:
         self._indexes: dict[bytes, PartitionIndex] = {}
 
     def refresh(self) -> None:
-        """See what was committed meanwhile."""
-        latest = find.latest(self._ctx)
-        known = self.snapshot
-        if latest is None or known is None or latest.id < known.id or latest.id - known.id > _STEPS_MAX:
-            if latest != known:
+        """See what was committed meanwhile. Raises NotFoundError TABLE_NOT_FOUND as `check_there`."""
+        ctx = self._ctx
+        looks: list[Callable[[], Any]] = [partial(find.latest, ctx), partial(ctx.schemas.has_still, ctx.schema)]
+        latest, is_there = run_all(ctx.pool, looks)
+        if latest is None or not is_there:
+            check_there(ctx)
+        if not find.is_same(latest, self.snapshot):
+            is_near = latest is not None and latest.id <= self.snapshot_id + _STEPS_MAX
+            if is_near and self._leads_to(latest):
+                self._follow(self.snapshot_id + 1, latest)
+            else:
                 self._forget()
-        elif latest.id > known.id:
-            self._follow(known.id + 1, latest)
         self.snapshot = latest
+
+    @property
+    def snapshot_id(self) -> int:
+        """The number of the snapshot; 0 for the table before its first."""
+        return 0 if self.snapshot is None else self.snapshot.id
+
+    def touched(self, latest: Snapshot) -> set[Bucket] | None:
+        """Return the buckets that others than compactions have changed since; None where nobody can say."""
+        if self.snapshot is not None and not self._leads_to(latest):
+            return None
+        found: set[Bucket] = set()
+        for snapshot_id in range(self.snapshot_id + 1, latest.id + 1):
+            snapshot = latest if snapshot_id == latest.id else find.try_load(self._ctx, snapshot_id)
+            if snapshot is None:
+                return None
+            if snapshot.commit_kind not in _HARMLESS:
+                entries = live_entries(self._ctx, snapshot, which="delta")
+                found.update((entry.partition, entry.bucket) for entry in entries)
+        return found
+
+    def _leads_to(self, latest: Snapshot) -> bool:
+        """Whether a snapshot came after the known one; not so after a roll-back."""
+        known = self.snapshot
+        return known is not None and known.id < latest.id and find.is_same(find.try_load(self._ctx, known.id), known)
 
     def committed(self, snapshots: Sequence[Snapshot], changes: Iterable[BucketChange]) -> None:
         """Take in the writer's own commit, when nobody else's lies between."""

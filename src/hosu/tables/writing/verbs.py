@@ -25,6 +25,7 @@ from hosu.tables.writing.kinds import filled_kinds
 from hosu.tables.writing.looking import range_of, rows_where
 from hosu.tables.writing.preparing import key_rows
 from hosu.tables.writing.rewriting import rewrite
+from hosu.tables.writing.states import check_same
 from hosu.tables.writing.writer import TableWriter
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def overwrite(
     `dynamic-partition-overwrite` says by default), only the partitions that rows belong to.
     Raises InvalidInputError as `prepared` does, and for a row that is not in `partition`.
     """
+    check_same(ctx)
     spec = _partition_spec(ctx, partition or {})
     by_rows = ctx.options.dynamic_partition_overwrite if dynamic is None else dynamic
     count = 0
@@ -145,6 +147,7 @@ def delete_where(ctx: "TableContext", where: Predicate | None) -> Done:
     if where is None and not (
         ctx.schema.is_primary_key_table and ctx.options.changelog_producer is not ChangelogProducer.NONE
     ):
+        check_same(ctx)
         with TableWriter(ctx) as writer:
             return Done(None, [truncate(writer.context)])
     if not ctx.schema.is_primary_key_table:

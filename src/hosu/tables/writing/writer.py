@@ -20,32 +20,28 @@ import pyarrow as pa
 
 from hosu.kernel.errors import ConflictError, ErrorKind, HosuError
 from hosu.kernel.log import get_logger
-from hosu.tables.commit import commit, filter_committed
+from hosu.tables.commit import commit, filter_committed, is_definite
 from hosu.tables.compaction.inline import after_commit
-from hosu.tables.manifests import live_entries
 from hosu.tables.merging.spec import MergeSpec
 from hosu.tables.pooling import run_all
-from hosu.tables.records import BucketChange, CommitKind, Snapshot
+from hosu.tables.records import BucketChange, Snapshot
 from hosu.tables.rows_in import Rows, batches_of
 from hosu.tables.snapshots import find
 from hosu.tables.writing.attempts import is_conflict, retrying
 from hosu.tables.writing.bucketing import bucket_function, is_dynamic, is_unaware
 from hosu.tables.writing.filling import fills_changelog, net_changes
 from hosu.tables.writing.kinds import Kinds
-from hosu.tables.writing.pending import Pending, discard_pending, first_number, is_definite, joined_kinds, write_indexes
+from hosu.tables.writing.pending import Pending, discard_pending, first_number, joined_kinds, write_indexes
 from hosu.tables.writing.preparing import prepared
 from hosu.tables.writing.resequencing import StaleWriteError, discard, files_apart, read_back, resequenced
 from hosu.tables.writing.routing import Share, partition_key, parts, shares
 from hosu.tables.writing.runs import Run, appended_run, keyed_run, write_runs
-from hosu.tables.writing.states import BucketStates, check_there
+from hosu.tables.writing.states import BucketStates, check_same
 
 if TYPE_CHECKING:
     from hosu.tables.context import TableContext
 
 _LOG = get_logger("tables")
-
-_HARMLESS = frozenset({CommitKind.COMPACT, CommitKind.ANALYZE})
-"""What leaves rows as they are."""
 
 _BUFFER_SHARE = 2
 """Rows are written once they take this part of the memory allowed: sorting takes as much again."""
@@ -78,7 +74,13 @@ class TableWriter:
         self._identifier = 0
         self._named = commit_user is not None
         self._may_be_known = self._named
-        """Whether what comes next may have been committed already."""
+        """Whether what comes next may have been committed by a writer before this one."""
+
+        self._since: int | None = None
+        """The snapshot after which what comes next may have been committed; None: it was not."""
+
+        self._counted = 0
+        """The number that the writer gave its last try; 0: the caller gave one."""
 
         self._is_unsure = False
         """Whether a commit ended without anybody knowing how: its files must stay."""
@@ -123,10 +125,11 @@ class TableWriter:
         self._take(rows, kinds)
 
     def rest(self) -> Snapshot | None:
-        """Look at the table as it is now, and rest what is written next on that; return the snapshot."""
+        """Look at the table as it is now, and rest what is written next on that; return the snapshot.
+
+        Raises NotFoundError TABLE_NOT_FOUND for a table that was dropped, or made anew, since it was opened.
+        """
         self._states.refresh()
-        if self._states.snapshot is None:
-            check_there(self._ctx)
         self._based = True
         return self._states.snapshot
 
@@ -169,9 +172,12 @@ class TableWriter:
         if not changes and identifier is None:
             return []
         number = self._next_identifier() if identifier is None else identifier
-        if self._may_be_known and not filter_committed(self._ctx, [number]):
-            self._drop_known(number)
-            return []
+        self._counted = number if identifier is None else 0
+        if self._may_be_known and self._since is None:
+            if not filter_committed(self._ctx, [number]):
+                self._drop_known(number)
+                return []
+            self._since = self._states.snapshot_id
         try:
             if self._strict:
                 return self._publish(changes, number, watermark, properties)
@@ -199,6 +205,8 @@ class TableWriter:
         self._buffered_bytes = 0
         if self._is_unsure:
             self._pending.clear()
+            if self._counted:  # what is written next has another number
+                self._identifier, self._since = max(self._identifier, self._counted), None
         discard_pending(self._ctx, self._pending)
         self._states.forget_indexes()
         self._has_failed = self._is_unsure = False
@@ -223,7 +231,7 @@ class TableWriter:
     def _publish(
         self, changes: Sequence[BucketChange], number: int, watermark: int | None, properties: Mapping[str, str] | None
     ) -> list[Snapshot]:
-        self._is_unsure = True
+        was_unsure, self._is_unsure = self._is_unsure, True
         try:
             snapshots = commit(
                 self._ctx,
@@ -233,18 +241,27 @@ class TableWriter:
                 properties=properties,
                 check_from=self._states.snapshot,
                 resequence=self._resequence,
-                guard=self._check_alone if self._fills or self._strict else None,
+                guard=self.check_base,
+                since=self._since,
             )
         except BaseException as error:
-            self._is_unsure = self._may_be_known = not is_definite(error)
+            # A conflict comes after a look at what took the number that an earlier try may have had.
+            self._is_unsure = not is_definite(error) or (was_unsure and not is_conflict(error))
+            if self._is_unsure and self._since is None:
+                self._since = self._states.snapshot_id
             raise
-        self._identifier, self._may_be_known = max(self._identifier, number), False
+        if self._since is not None and not snapshots and changes:
+            self._is_unsure = was_unsure
+            self._drop_known(number)
+            return []
+        self._identifier = max(self._identifier, number)
         return self._committed(snapshots, changes)
 
     def _committed(self, snapshots: list[Snapshot], changes: Sequence[BucketChange]) -> list[Snapshot]:
         self._states.committed(snapshots, changes)
         self._pending.clear()
-        self._based = self._is_unsure = False
+        self._based = self._is_unsure = self._may_be_known = False
+        self._since = None
         return [*snapshots, *self._compact(changes, snapshots)]
 
     def _next_identifier(self) -> int:
@@ -259,7 +276,8 @@ class TableWriter:
         if self._is_unsure:
             self._pending.clear()
         self.abort()
-        self._identifier, self._may_be_known, self._based = max(self._identifier, number), False, False
+        self._identifier, self._since = max(self._identifier, number), None
+        self._may_be_known = self._based = False
 
     def _fail(self) -> None:
         self.abort()
@@ -335,21 +353,19 @@ class TableWriter:
             found = self._pending[place] = Pending(share=share, reached=reached)
         return found
 
-    def _check_alone(self, latest: Snapshot) -> None:
-        """Raise StaleWriteError when others than compactions changed the commit's buckets since the writer looked."""
-        seen = self._states.snapshot
-        for snapshot_id in range(1 if seen is None else seen.id + 1, latest.id + 1):
-            snapshot = latest if snapshot_id == latest.id else find.try_load(self._ctx, snapshot_id)
-            if snapshot is not None and snapshot.commit_kind in _HARMLESS:
-                continue
-            touched = set(self._pending)
-            if snapshot is not None:
-                touched &= {
-                    (entry.partition, entry.bucket) for entry in live_entries(self._ctx, snapshot, which="delta")
-                }
-            for place in touched:
-                share = self._pending[place].share
-                raise StaleWriteError.of(self._ctx, share.part.partition, share.bucket)
+    def check_base(self, latest: Snapshot) -> None:
+        """Look at what came since the writer looked: raise NotFoundError where that is another table by now.
+
+        Raises StaleWriteError where rows were made of what was there, and others than compactions changed a bucket of
+        theirs, or rolled the table back.
+        """
+        check_same(self._ctx)
+        if not (self._fills or self._strict):
+            return
+        touched = self._states.touched(latest)
+        for place in self._pending if touched is None else touched & set(self._pending):
+            share = self._pending[place].share
+            raise StaleWriteError.of(self._ctx, share.part.partition, share.bucket)
 
     def _resequence(self, change: BucketChange, reached: int) -> BucketChange:
         """Move a change behind what others have committed to its bucket meanwhile, up to the number `reached`."""

@@ -7,7 +7,7 @@ from tests.support.steps import SteppedFileIO
 from tests.support.tables import change, data_file, open_context
 
 from hosu.kernel.fileio import MemoryFileIO
-from hosu.tables.commit import commit, filter_committed
+from hosu.tables.commit import PartialCommitError, commit, filter_committed, is_definite
 from hosu.tables.context import TableContext
 from hosu.tables.manifests import index_entries, live_entries
 from hosu.tables.options import Options
@@ -70,6 +70,20 @@ def test_what_was_written_and_what_was_compacted_become_two_snapshots(ctx: Table
     assert (append.commit_identifier, compact.commit_identifier) == (3, 3)
     assert names(ctx, append) == {written.file_name}
     assert names(ctx, compact) == {merged.file_name}
+
+
+def test_what_was_written_is_told_to_be_there_when_what_was_compacted_cannot_be(ctx: TableContext) -> None:
+    old = data_file(ctx)
+    seen = commit(ctx, [change(ctx, old)], identifier=1, check_from=None)[-1]
+    written, merged = data_file(ctx), data_file(ctx, level=5)
+    commit(ctx, [change(ctx, deleted_files=[old])], identifier=2, check_from=seen)
+    both = change(ctx, written, compact_before=[old], compact_after=[merged])
+    with pytest.raises(PartialCommitError, match="do not write the rows again") as caught:
+        commit(ctx, [both], identifier=3, check_from=seen)
+    assert not is_definite(caught.value), "its files must stay"
+    latest = find.latest(ctx)
+    assert latest is not None
+    assert names(ctx, latest) == {written.file_name}
 
 
 def test_nothing_to_commit_makes_no_snapshot_unless_asked_for(ctx: TableContext) -> None:

@@ -1,5 +1,7 @@
 """The files of a snapshot: merged, filtered, pruned, and damage named."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -119,6 +121,56 @@ def test_the_next_snapshot_is_read_from_its_changes_alone(files: SteppedFileIO, 
     files.reads.clear()
     assert len(live_entries(other, seen)) == 2
     assert len(files.reads) == 3, "two lists and the manifest of what changed"
+
+
+@pytest.mark.parametrize("whole_max", [0, 1000])
+def test_a_merge_of_manifests_has_nothing_read_anew(
+    files: SteppedFileIO, monkeypatch: pytest.MonkeyPatch, whole_max: int
+) -> None:
+    monkeypatch.setattr(live, "WHOLE_ENTRIES_MAX", whole_max)
+    ctx = open_context(files, options={"manifest.merge-min-count": "3"})
+    seen = None
+    merged = 0
+    for number in range(14):
+        seen = write(ctx, number, seen, partition="ab"[number % 2])
+        before = sum(len(entries) for entries in _applied(monkeypatch, partial(_of_both, ctx, seen)))
+        merged += len(ManifestReader(ctx).list(seen.base_manifest_list)) == 1
+        assert number == 0 or before <= 2, "the changes of the snapshot, and of a partition that is new"
+        assert _of_both(ctx, seen) == _of_both(open_context(files), seen)
+    assert merged > 2
+
+
+def _of_both(ctx: TableContext, snapshot: Snapshot) -> set[str]:
+    return names(live_entries(ctx, snapshot, partitions=[("a",), ("b",)]))
+
+
+def _applied(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> list[list[ManifestEntry]]:
+    """Return the entries that are merged while something is done."""
+    found: list[list[ManifestEntry]] = []
+
+    def counted(entries: Iterable[ManifestEntry], into: live.LiveFiles) -> None:
+        found.append(list(entries))
+        merge(found[-1], into)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "merge", counted)
+        act()
+    return found
+
+
+def test_partitions_of_a_large_table_are_forgotten_in_the_order_in_which_they_were_read(
+    ctx: TableContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = None
+    for number in range(6):
+        seen = write(ctx, number, seen, partition="abc"[number % 3])
+    assert seen is not None
+    monkeypatch.setattr(live, "WHOLE_ENTRIES_MAX", 0)
+    monkeypatch.setattr(live, "KEPT_BY_PARTITION_MAX", 4)
+    for partition, is_read in (("a", True), ("b", True), ("a", False), ("c", True), ("b", False), ("a", True)):
+        read = _applied(monkeypatch, partial(live_entries, ctx, seen, partitions=[(partition,)]))
+        assert bool(read) is is_read, partition
+        assert len(live_entries(ctx, seen, partitions=[(partition,)])) == 2
 
 
 def test_statistics_of_partitions_order_numbers_and_count_nulls(ctx: TableContext) -> None:

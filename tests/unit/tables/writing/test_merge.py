@@ -104,6 +104,26 @@ def test_it_begins_anew_when_others_change_the_rows(table: TableContext, monkeyp
     assert rows_of(table) == [(1, 1.0, "mine"), (2, 0.0, "mine"), (3, 3.0, "c"), (5, 0.0, "mine")]
 
 
+def test_two_merges_of_one_row_that_is_not_there_insert_it_once(table: TableContext) -> None:
+    """Another merge commits its inserts between what this one has read and its commit."""
+
+    @dataclass
+    class Overtaken(FromSource):
+        others: int = 1
+
+        def inserts(self) -> pa.Table | None:
+            new = super().inserts()
+            if self.others:
+                self.others -= 1
+                merge(table, FromSource({9: "theirs"}))
+            return new
+
+    ours = Overtaken({9: "ours"})
+    merge(table, ours)
+    assert ours.begun == 2
+    assert rows_of(table) == [*THREE, (9, 0.0, "ours")]
+
+
 def test_the_changelog_of_input_says_all_of_it(make: MakeTable) -> None:
     context = make(options={"changelog-producer": "input"})
     insert(context, ticks(*THREE))

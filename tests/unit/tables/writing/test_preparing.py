@@ -90,6 +90,54 @@ def test_a_delete_is_refused_where_there_is_no_key_or_the_first_row_wins(make: M
         prepared(make(options={"merge-engine": "first-row"}), ticks(), kinds)
 
 
+AGGREGATION = {"merge-engine": "aggregation", "fields.price.aggregate-function": "max"}
+GROUPED = {
+    "merge-engine": "partial-update",
+    "fields.note.sequence-group": "price",
+    "fields.price.aggregate-function": "max",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "reason"),
+    [
+        (AGGREGATION, "-D", "'max' of column 'price' cannot take"),
+        (AGGREGATION, "-U", "fields.price.ignore-retract"),
+        ({**AGGREGATION, "aggregation.remove-record-on-delete": "true"}, "-U", "fields.price.ignore-retract"),
+        ({"merge-engine": "partial-update"}, "-D", "ignore-delete"),
+        (GROUPED, "-U", "'max' of column 'price' cannot take"),
+        ({**GROUPED, "partial-update.remove-record-on-sequence-group": "note"}, "-U", "fields.price.ignore-retract"),
+    ],
+)
+def test_what_no_merge_takes_back_is_refused_before_it_is_written(
+    make: MakeTable, options: dict[str, str], kind: str, reason: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"row 1 is a {kind}, and .*{reason}") as caught:
+        prepared(make(options=options), ticks(), pa.array(["+I", kind]))
+    assert caught.value.kind is ErrorKind.ROWS_INVALID
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({**AGGREGATION, "fields.price.ignore-retract": "true"}, "-U"),
+        ({**AGGREGATION, "fields.price.aggregate-function": "sum"}, "-D"),
+        ({**AGGREGATION, "aggregation.remove-record-on-delete": "true"}, "-D"),
+        ({"merge-engine": "partial-update", "partial-update.remove-record-on-delete": "true"}, "-U"),
+        ({**GROUPED, "partial-update.remove-record-on-sequence-group": "note"}, "-D"),
+    ],
+)
+def test_what_can_be_taken_back_is(make: MakeTable, options: dict[str, str], kind: str) -> None:
+    _, kinds = prepared(make(options=options), ticks(), pa.array(["+I", kind]))
+    assert kinds is not None
+    assert len(kinds) == 2
+
+
+def test_a_row_that_says_nothing_of_a_sequence_group_takes_nothing_of_it_back(make: MakeTable) -> None:
+    _, kinds = prepared(make(options=GROUPED), ticks(note=[None, None]), pa.array(["+I", "-U"]))
+    assert kinds is not None
+
+
 def test_defaults_fill_what_is_missing_or_null(make: MakeTable) -> None:
     fields = [
         DataField(0, "id", parse_type("BIGINT NOT NULL")),

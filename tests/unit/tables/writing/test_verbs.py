@@ -15,6 +15,7 @@ from hosu.tables.compaction.compacting import compact
 from hosu.tables.context import TableContext
 from hosu.tables.files import read_file
 from hosu.tables.manifests import index_entries, live_entries
+from hosu.tables.pooling import run_all
 from hosu.tables.predicates import Predicate, parse_where
 from hosu.tables.records import CommitKind, Partition, Snapshot
 from hosu.tables.snapshots import find
@@ -363,3 +364,24 @@ def test_what_is_of_no_kind_is_named(context: TableContext, kind: Any) -> None:
     rows = ticks((1, 1.0, "a")).append_column("_ROW_KIND", pa.array([kind]))
     with pytest.raises(InvalidInputError, match=r"row 0: .* is no kind of row"):
         insert(context, rows)
+
+
+@pytest.mark.parametrize("options", [{}, {"deletion-vectors.enabled": "true"}])
+def test_an_update_holds_no_more_files_at_once_than_memory_is_allowed_for(
+    make: MakeTable, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
+) -> None:
+    context = make((), options={"write-only": "true", **options})
+    for number in range(7):
+        insert(context, ticks((number, 1.0, "old")))
+    sizes = [entry.file.file_size for entry in live_entries(context, latest_of(context))]
+    groups = []
+
+    def counted(pool: Any, tasks: Any) -> Any:
+        groups.append(len(tasks))
+        return run_all(pool, tasks)
+
+    monkeypatch.setattr(rewriting, "run_all", counted)
+    small = replace(context, memory_bytes=8 * (2 * max(sizes) + 1))
+    assert update_where(small, {"note": "new"}, None).rows == 7
+    assert groups == [2, 2, 2], "and the last file alone"
+    assert rows_of(context) == [(number, 1.0, "new") for number in range(7)]

@@ -1,6 +1,6 @@
 """The writer: what a commit of it leaves in the table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -10,17 +10,19 @@ import pyarrow as pa
 import pytest
 from tests.support.table_rows import TICKS, MakeTable, changelog_of, latest_of, rows_of, runs_of, ticks
 
-from hosu.kernel.errors import ConflictError, ErrorKind, InvalidInputError, UnavailableError
+from hosu.kernel.errors import ConflictError, ErrorKind, InvalidInputError, NotFoundError, UnavailableError
 from hosu.kernel.fileio.keys import FileStat
 from hosu.kernel.fileio.memory import MemoryFileIO
 from hosu.tables.catalog import Catalog
-from hosu.tables.commit import publishing
+from hosu.tables.commit import UncertainCommitError, publishing
 from hosu.tables.context import TableContext
 from hosu.tables.manifests import index_entries, live_entries
 from hosu.tables.records import CommitKind, DataFile
 from hosu.tables.rows import row_hashes
 from hosu.tables.snapshots import find
+from hosu.tables.snapshots.rollback import rollback_to
 from hosu.tables.upkeep.expiry import expire
+from hosu.tables.writing.verbs import delete_where, insert, overwrite
 from hosu.tables.writing.writer import TableWriter
 from hosu.testing.manual_clock import ManualClock
 
@@ -167,6 +169,32 @@ def test_a_filled_changelog_says_what_upserts_did(make: MakeTable) -> None:
     ]
 
 
+AGGREGATED = {**FILL, "merge-engine": "aggregation"}
+
+
+def test_a_filled_changelog_gives_late_rows_the_place_that_reads_give_them(make: MakeTable) -> None:
+    schema = pa.schema([("id", pa.int64()), ("price", pa.int64()), ("note", pa.string())])
+    first = {"sequence.field": "price", "fields.note.aggregate-function": "first_value"}
+    context = make(schema=schema, options={**AGGREGATED, **first})
+    put(context, (1, 6, "a"))
+    put(context, (1, 1, "b"))
+    put(context, (1, 5, "c"))
+    assert changelog_of(context)[-1] == ("+U", 1, 6, "b")
+    assert rows_of(context) == [(1, 6, "b")]
+
+
+@pytest.mark.parametrize("options", [{"force-lookup": "true"}, {"deletion-vectors.enabled": "true"}])
+def test_a_filled_changelog_counts_no_row_twice_where_levels_hold_all_that_came_before(
+    make: MakeTable, options: dict[str, str]
+) -> None:
+    context = make(options={**AGGREGATED, "fields.price.aggregate-function": "sum", **options})
+    put(context, *((key, 1.0, f"{key * 7919 % 100_003}") for key in range(5_000)))
+    for price in (2.0, 4.0, 8.0):
+        put(context, (5, price, "x"))
+    assert {entry.file.level for entry in live_entries(context, latest_of(context))} == {4, 5}
+    assert [row[2] for row in changelog_of(context)[5_000:]] == [1.0, 3.0, 3.0, 7.0, 7.0, 15.0]
+
+
 def test_a_filled_changelog_sees_what_the_writer_itself_wrote_before(make: MakeTable) -> None:
     context = make(options=FILL)
     with TableWriter(context) as writer:
@@ -269,6 +297,48 @@ def test_writers_at_once_lose_nothing(make: MakeTable, options: dict[str, str]) 
         list(threads.map(write, range(1, 5)))
     expected = {number * 100 + turn * 10 + n for number in range(1, 5) for turn in range(4) for n in range(3)} | {0}
     assert {row[0] for row in rows_of(context)} == expected
+
+
+@pytest.mark.parametrize("others", [1, 2, 4])
+@pytest.mark.parametrize("buckets", ["1", "-1"])
+def test_an_open_writer_goes_on_after_a_roll_back(make: MakeTable, buckets: str, others: int) -> None:
+    context = make(options={"bucket": buckets, "dynamic-bucket.target-row-num": "2", "write-only": "true"})
+    with TableWriter(context) as writer:
+        for number in range(1, 4):
+            writer.write(ticks((number, 1.0, "mine")))
+            writer.commit()
+        rollback_to(context, 1)
+        for turn in range(others):  # under numbers that the writer has seen, and beyond
+            put(context, *((number, float(turn), "theirs") for number in range(2, 30)))
+        writer.write(ticks((3, 9.0, "last"), (29, 9.0, "last")))
+        writer.commit()
+    rows = rows_of(context)
+    assert len(rows) == len({row[0] for row in rows}) == 29, "no key is in two buckets"
+    assert {row[0] for row in rows if row[2] == "last"} == {3, 29}
+
+
+def test_a_table_made_anew_is_not_written_to_by_who_had_the_old_one_open(catalog: Catalog, make: MakeTable) -> None:
+    context = make()
+    put(context, (1, 1.0, "a"))
+    writer = TableWriter(context)
+    writer.write(ticks((2, 2.0, "b")))
+    writer.flush()
+    name = str(context.identifier)
+    catalog.drop_table(name)
+    catalog.create_table(name, pa.schema([("id", pa.int64()), ("other", pa.string())]), primary_keys=["id"])
+    anew = catalog.open(name)
+    insert(anew, pa.table({"id": [7], "other": ["x"]}))
+    insert(anew, pa.table({"id": [8], "other": ["y"]}))
+    attempts: list[Callable[[], object]] = [
+        writer.commit,
+        lambda: put(context, (3, 3.0, "c")),
+        lambda: overwrite(context, ticks()),
+        lambda: delete_where(context, None),
+    ]
+    for attempt in attempts:
+        with pytest.raises(NotFoundError, match="made anew: open it again"):
+            attempt()
+    assert rows_of(anew) == [(7, "x"), (8, "y")]
 
 
 def test_a_commit_of_the_same_identifier_counts_once(context: TableContext) -> None:
@@ -454,6 +524,23 @@ def test_a_commit_that_happened_unknown_to_its_writer_does_not_happen_twice(
         assert find.latest_id(context) == before
         writer.write(ticks((3, 3.0, "c")))
         writer.commit(None if identifier is None else identifier + 1)
+    assert rows_of(context) == [(1, 1.0, "a"), (2, 2.0, "b"), (3, 3.0, "c")]
+
+
+def test_rows_written_after_a_commit_that_nobody_knows_of_was_given_up_are_not_taken_for_it(
+    forgetful: tuple[ForgetfulFileIO, TableContext],
+) -> None:
+    files, context = forgetful
+    with TableWriter(context) as writer:
+        writer.write(ticks((2, 2.0, "b")))
+        writer.flush()
+        files.armed = True
+        with pytest.raises(UncertainCommitError):
+            writer.commit()
+        files.heal()
+        writer.abort()
+        writer.write(ticks((3, 3.0, "c")))
+        assert len(writer.commit()) == 1
     assert rows_of(context) == [(1, 1.0, "a"), (2, 2.0, "b"), (3, 3.0, "c")]
 
 
