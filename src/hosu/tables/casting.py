@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from hosu.kernel.errors import ErrorKind, InvalidInputError
 from hosu.tables.arrowtypes import arrow_type
 from hosu.tables.datatypes import LENGTH_MAX, DataField, DataType
+from hosu.tables.decimals import rescaled
+from hosu.tables.unpacking import plain
 
 _VALUE_CHARACTERS_MAX = 80
 """How much of a wrong value a message shows."""
@@ -29,6 +31,14 @@ class _WrongValueError(Exception):
         self.row = row
         self.value = value
         self.reason = reason
+
+
+def _value(values: pa.Array, row: int) -> object:
+    """Return a value to show: Python's, or Arrow's where Python has none such, as for the year 36812."""
+    try:
+        return values[row].as_py()
+    except (OverflowError, ValueError):
+        return values[row]
 
 
 def _shown(value: object) -> str:
@@ -67,28 +77,19 @@ def _attempt(values: pa.Array, cast: _Cast, reason: str) -> pa.Array:
         return cast(values)
     except pa.ArrowException as error:
         row = _first_failure(values, cast)
-        raise _WrongValueError(row, values[row].as_py(), reason) from error
+        raise _WrongValueError(row, _value(values, row), reason) from error
 
 
 def _check(values: pa.Array, wrong: pa.Array, reason: str) -> None:
     if pc.any(wrong, min_count=0).as_py():
         row = pc.index(pc.fill_null(wrong, fill_value=False), pa.scalar(value=True)).as_py()
-        raise _WrongValueError(row, values[row].as_py(), reason)
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """Return values without dictionary or extension."""
-    if isinstance(values.type, pa.BaseExtensionType):
-        values = values.storage
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return values
+        raise _WrongValueError(row, _value(values, row), reason)
 
 
 def _refused(values: pa.Array, data_type: DataType, remedy: str) -> _WrongValueError:
     filled = pc.index(pc.is_valid(values), pa.scalar(value=True)).as_py()
     row = max(filled, 0)
-    value = values[row].as_py() if len(values) else None
+    value = _value(values, row) if len(values) else None
     return _WrongValueError(row, value, f"{data_type} takes no values of type {values.type}: {remedy}")
 
 
@@ -104,7 +105,9 @@ def _cast_number(values: pa.Array, data_type: DataType, target: pa.DataType) -> 
             )
         elif not kinds.is_decimal(source):
             raise _refused(values, data_type, "cast them to decimals first, which says how they are rounded")
-        return _attempt(values, lambda part: part.cast(target), f"does not fit {data_type} whole: widen the column")
+        return _attempt(
+            values, lambda part: rescaled(part, target), f"does not fit {data_type} whole: widen the column"
+        )
     if not (kinds.is_integer(source) or kinds.is_floating(source) or kinds.is_decimal(source)):
         raise _refused(values, data_type, "cast them to numbers first")
     if kinds.is_decimal(source) and kinds.is_floating(target):
@@ -136,7 +139,19 @@ def _cast_temporal(values: pa.Array, data_type: DataType, target: pa.DataType) -
             )
     elif not kinds.is_time(source):
         raise _refused(values, data_type, "parse them to times first")
-    return _attempt(values, lambda part: part.cast(target), reason)
+    out = _attempt(values, lambda part: part.cast(target), reason)
+    step = _step(data_type)
+    if step > 1:
+        units = out.cast(pa.int64())
+        _check(values, pc.not_equal(pc.multiply(pc.divide(units, step), step), units), reason)
+    return out
+
+
+def _step(data_type: DataType) -> int:
+    """Return how many of Arrow's units the last digit of a TIMESTAMP is worth."""
+    if data_type.root not in {"TIMESTAMP", "TIMESTAMP_LTZ"}:
+        return 1
+    return 10 ** int(-(data_type.precision or 0) % 3) if data_type.precision else 1000
 
 
 def _cast_bytes(values: pa.Array, data_type: DataType, target: pa.DataType) -> pa.Array:
@@ -238,15 +253,14 @@ def _cast_struct(values: pa.Array, data_type: DataType, target: pa.DataType) -> 
     if unknown:
         raise _refused(values, data_type, f"it has no field {unknown[0]!r}")
     present = values.is_valid()
+    # Below a NULL there may be anything: flattened, it is NULL too.
+    parts = dict(zip(given, values.flatten(), strict=True))
     children = []
     for field in fields:
         if field.name not in given:
             child = pa.nulls(len(values), arrow_type(field.type))
         else:
-            child = cast_values(
-                pc.if_else(present, values.field(field.name), None) if values.null_count else values.field(field.name),
-                field.type.as_nullable(),
-            )
+            child = cast_values(parts[field.name], field.type.as_nullable())
         if not field.type.nullable:
             _check(values, pc.and_(present, child.is_null()), f"field {field.name!r} is NOT NULL")
         children.append(child)
@@ -257,14 +271,16 @@ def _cast_struct(values: pa.Array, data_type: DataType, target: pa.DataType) -> 
 def _takes_all(data_type: DataType) -> bool:
     """Whether every Arrow value of the type's counterpart is one of the type, its own NULL aside."""
     parts = [part for part in (data_type.key, data_type.element, *(field.type for field in data_type.fields)) if part]
-    if data_type.length is not None and data_type.length < LENGTH_MAX:
+    if (data_type.length is not None and data_type.length < LENGTH_MAX) or _step(data_type) > 1:
         return False
+    if data_type.root == "MULTISET":
+        return False  # its counts are never NULL, which the Arrow type does not say
     return all(_takes_all(part) and part.nullable for part in parts)
 
 
 def cast_values(values: pa.Array, data_type: DataType) -> pa.Array:
     """Return values as a column of this type holds them; raises what `cast_column` makes an error of."""
-    values = _plain(values)
+    values = plain(values)
     target = arrow_type(data_type)
     if not data_type.nullable:
         _check(values, values.is_null(), f"is NULL, and the type is {data_type}")

@@ -7,10 +7,12 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
+from hosu.tables.options import Options
 from hosu.tables.optionvalues import check_texts, split_names
 from hosu.tables.schemas import TableSchema
 from hosu.tables.types import DataField, number_fields, type_of_arrow
 from hosu.tables.validation import check_schema
+from hosu.tables.valuerules import check_files
 
 Columns: TypeAlias = pa.Schema | Sequence[DataField]
 """The columns of a new table; the ids of fields are given anew."""
@@ -94,4 +96,5 @@ def new_schema(
         time_millis=time_millis,
     )
     check_schema(schema)
+    check_files(schema, Options(kept, has_primary_key=bool(keys)))
     return schema

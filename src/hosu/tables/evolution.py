@@ -27,6 +27,7 @@ from hosu.tables.schemachanges import (
 from hosu.tables.schemas import VERSION, TableSchema
 from hosu.tables.types import DataField, DataType, default_of, parse_type
 from hosu.tables.validation import check_option_change, check_schema
+from hosu.tables.valuerules import check_files
 from hosu.tables.widening import casts, widens
 
 __all__ = [
@@ -123,7 +124,7 @@ class _Change:
         self.primary_keys = old.primary_keys
         self.comment = old.comment
         self.has_snapshots = has_snapshots
-        self.given = Options(old.options, has_primary_key=old.is_primary_key_table)
+        self.given = _options_of(old)
 
     def _refuse_keys(self, steps: Sequence[str], what: str, *, partitions_only: bool = False) -> None:
         name = steps[0]
@@ -368,4 +369,19 @@ def apply_changes(
     new = change.result(schema.time_millis if time_millis is None else time_millis)
     if new is not schema:
         check_schema(new)
+        if _fits_files(schema):
+            check_files(new, _options_of(new))
     return new
+
+
+def _options_of(schema: TableSchema) -> Options:
+    return Options(schema.options, has_primary_key=schema.is_primary_key_table)
+
+
+def _fits_files(schema: TableSchema) -> bool:
+    """Whether hosu writes files of a table: what it only reads may be changed as before."""
+    try:
+        check_files(schema, _options_of(schema))
+    except (InvalidInputError, UnsupportedError):
+        return False
+    return True

@@ -52,7 +52,9 @@ def folder_text(value: Any, root: str, precision: int, *, is_legacy: bool) -> st
     if isinstance(value, time):
         if is_legacy:
             return str(((value.hour * 60 + value.minute) * 60 + value.second) * 1000 + value.microsecond // 1000)
-        return value.isoformat(timespec="milliseconds" if precision else "seconds")[: 8 + precision + bool(precision)]
+        fraction = f"{value.microsecond // 1000:03d}"[:precision]
+        whole = value.isoformat(timespec="seconds")
+        return f"{whole}.{fraction.rstrip('0') or '0'}" if fraction else whole
     if isinstance(value, float):
         return _float_text(value, is_single=root == "FLOAT")
     return partition_text(value, "")

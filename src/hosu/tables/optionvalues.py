@@ -8,7 +8,9 @@ from hosu.kernel.errors import ErrorKind, InvalidInputError
 
 _INT_MAX = 2**31 - 1
 _LONG_MAX = 2**63 - 1
-_QUANTITY = re.compile(r"\s*(\d+)\s*(\D*?)\s*")
+_QUANTITY = re.compile(r"\s*(\d+)\s*(\D*?)\s*", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_DECIMAL = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[dDfF]?\s*", re.ASCII)
 _DURATIONS_US = {
     label: micros
     for labels, micros in (
@@ -47,8 +49,11 @@ def option_error(key: str, value: object, reason: str) -> InvalidInputError:
 def _quantity(text: str) -> tuple[int, str]:
     found = _QUANTITY.fullmatch(text)
     if found is None:
-        raise ValueError("it does not begin with a number")
-    return int(found[1]), found[2].lower()
+        raise ValueError("it is no number with a unit behind it, such as '30 min' or '64 mb'")
+    number = int(found[1])
+    if number > _LONG_MAX:
+        raise ValueError("its number is more than 64 bits hold")
+    return number, found[2].lower()
 
 
 def parse_duration_ms(text: str) -> int:
@@ -76,27 +81,26 @@ def parse_size_bytes(text: str) -> int:
 
 
 def _integer(text: str, limit: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise ValueError("it is no whole number") from None
+    if not _INTEGER.fullmatch(text):
+        raise ValueError("it is no whole number")
+    value = int(text)
     if not -limit - 1 <= value <= limit:
         raise ValueError(f"it is not between {-limit - 1} and {limit}")
     return value
 
 
 def _boolean(text: str) -> bool:
-    lowered = text.strip().lower()
+    lowered = text.lower()
     if lowered not in {"true", "false"}:
         raise ValueError("it is neither true nor false")
     return lowered == "true"
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("it is no number") from None
+    found = _DECIMAL.fullmatch(text)
+    if found is None:
+        raise ValueError("it is no number")
+    return float(found[1])
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -110,9 +114,10 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _choice(text: str, values: Sequence[str]) -> str:
-    wanted = text.strip().lower().replace("_", "-")
+    # In any case, but to the letter: of what Paimon cannot read it opens no table.
+    wanted = text.lower()
     for value in values:
-        if value.lower().replace("_", "-") == wanted:
+        if value.lower() == wanted:
             return value
     raise ValueError(f"it is none of {', '.join(values)}")
 

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 import pyarrow as pa
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
+from hosu.tables.casting import rows_error
 
 Rows: TypeAlias = Any
 """An Arrow table, batch or reader; a frame of pandas or Polars, or whatever else speaks the Arrow stream protocol;
@@ -31,9 +32,7 @@ def batches_of(rows: Rows, schema: pa.Schema) -> Iterator[pa.Table]:
     elif type(rows).__module__.partition(".")[0] == "pandas":
         yield _from_pandas(rows)
     elif isinstance(rows, pa.RecordBatchReader) or hasattr(rows, "__arrow_c_stream__"):
-        reader = rows if isinstance(rows, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(rows)
-        for batch in reader:
-            yield pa.Table.from_batches([batch])
+        yield from _from_stream(rows)
     elif isinstance(rows, Mapping | list | tuple) and not rows:
         return
     elif isinstance(rows, Mapping):
@@ -52,6 +51,27 @@ def batches_of(rows: Rows, schema: pa.Schema) -> Iterator[pa.Table]:
             f"a {type(rows).__name__} is no rows: pass an Arrow table, a data frame, columns by name or a list of "
             "mappings",
         )
+
+
+def _from_stream(rows: Rows) -> Iterator[pa.Table]:
+    if isinstance(rows, pa.RecordBatchReader):
+        for batch in rows:
+            yield pa.Table.from_batches([batch])
+        return
+    try:
+        reader = pa.RecordBatchReader.from_stream(rows)
+    except pa.ArrowException as error:
+        raise InvalidInputError(
+            ErrorKind.ROWS_INVALID, f"a {type(rows).__name__} is no rows of Arrow, or has a type it lacks: {error}"
+        ) from error
+    for batch in reader:
+        try:
+            batch.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise InvalidInputError(
+                ErrorKind.ROWS_INVALID, f"the stream of a {type(rows).__name__} breaks Arrow's rules: {error}"
+            ) from error
+        yield pa.Table.from_batches([batch])
 
 
 def _of_parts(parts: Iterable[Rows], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -93,12 +113,13 @@ def _from_columns(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
         try:
             arrays[name] = _array(given, known)
             # Arrays of numpy's and the like are cast safely, objects of Python's are not.
-            if arrays[name].type == known and str(getattr(given, "dtype", "object")) == "object":
-                _refuse_cut(given, known)
+            if known is not None and str(getattr(given, "dtype", "object")) == "object":
+                kind = arrays[name].type
+                # Of times some of which have a zone Arrow makes UTC's: right where the column has one.
+                if kind == known or getattr(known, "tz", None) is None:
+                    _refuse_cut(given, kind)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise InvalidInputError(
-                ErrorKind.ROWS_INVALID, f"column {name!r} does not hold {known}: {error}", column=name
-            ) from error
+            raise _wrong_value(name, given, known, error) from error
     lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise InvalidInputError(
@@ -109,6 +130,18 @@ def _from_columns(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
         return pa.table(arrays)
     except TypeError as error:
         raise InvalidInputError(ErrorKind.ROWS_INVALID, f"names of columns are text: {error}") from error
+
+
+def _wrong_value(name: str, values: Iterable[Any], known: pa.DataType | None, error: Exception) -> InvalidInputError:
+    """Return the error of a column that no array holds, with the first row that is to blame, if one is."""
+    if known is not None:
+        for row, value in enumerate(values):
+            try:
+                pa.array([value], known)
+                _refuse_cut([value], known)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as reason:
+                return rows_error(name, row, value, f"the column holds {known}: {reason}; convert it first")
+    return InvalidInputError(ErrorKind.ROWS_INVALID, f"column {name!r} does not hold {known}: {error}", column=name)
 
 
 def _refuse_cut(values: Iterable[Any], kind: pa.DataType) -> None:
@@ -122,6 +155,9 @@ def _refuse_cut(values: Iterable[Any], kind: pa.DataType) -> None:
             _refuse_cut([key for key, _ in pairs], kind.key_type)
             _refuse_cut([item for _, item in pairs], kind.item_type)
         else:
+            for value in present:
+                if isinstance(value, str | bytes):
+                    raise ValueError(f"{value!r} is no list")  # noqa: TRY004 - as every value that does not fit
             _refuse_cut([item for value in present for item in value], kind.value_type)
     elif pa.types.is_integer(kind) or pa.types.is_temporal(kind):
         for value in values:
@@ -143,6 +179,8 @@ def _is_cut(value: Any, kind: pa.DataType) -> bool:  # noqa: ANN401 - a value of
         return False
     if pa.types.is_integer(kind):
         return bool(value != int(value))
+    if isinstance(value, datetime | time) and value.tzinfo is not None and getattr(kind, "tz", None) is None:
+        raise ValueError(f"the zone of {value!r} would be lost; drop it first, or declare TIMESTAMP_LTZ")
     if pa.types.is_date(kind):
         return isinstance(value, datetime) and value.time() != time(0)
     if not isinstance(value, datetime | time):

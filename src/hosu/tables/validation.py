@@ -13,6 +13,7 @@ from hosu.tables.records import KEY_PREFIX, SEQUENCE_NUMBER, VALUE_KIND
 from hosu.tables.scanrules import check_scan
 from hosu.tables.schemas import TableSchema
 from hosu.tables.types import KEYLESS_ROOTS, DataField, DataType, default_of, type_sql
+from hosu.tables.valuerules import check_values
 
 SYSTEM_COLUMNS = frozenset({SEQUENCE_NUMBER, VALUE_KIND, "_LEVEL", "_ROW_ID", "_ROW_KIND", "rowkind"})
 
@@ -69,7 +70,7 @@ def check_schema(schema: TableSchema) -> None:
     _check_fields(schema, options)
     _check_engine(schema, options)
     _check_changelog(schema, options)
-    _check_numbers(options)
+    check_values(schema, options)
     _check_expiry(schema, options)
     check_scan(options)
 
@@ -197,7 +198,9 @@ def _check_bucket(schema: TableSchema, options: Options) -> None:
     if not schema.primary_keys and not options.bucket_key and not is_version_1:
         raise option_error("bucket", bucket, "a table without a primary key needs option 'bucket-key' with it")
     known = schema.primary_keys or schema.names
-    for name in options.bucket_key:
+    for name, count in Counter(options.bucket_key).items():
+        if count > 1:
+            raise option_error("bucket-key", options.raw["bucket-key"], f"it has {name!r} twice")
         if name not in known or name in schema.partition_keys:
             raise option_error(
                 "bucket-key",
@@ -247,12 +250,14 @@ def _check_group(schema: TableSchema, options: Options, key: str, value: str) ->
     if options.merge_engine is not MergeEngine.PARTIAL_UPDATE:
         raise option_error(key, value, "sequence groups need merge-engine 'partial-update'")
     ordering = split_names(key.removeprefix("fields.").removesuffix(".sequence-group"))
+    if not split_names(value):
+        raise option_error(key, value, "it names the columns of the group: give one at least")
     for name in (*ordering, *split_names(value)):
         if not schema.has(name):
             raise option_error(key, value, f"there is no column {name!r}")
         if name in schema.primary_keys:
             raise option_error(key, value, f"column {name!r} is of the primary key, which no group changes")
-        groups = [group for group, members in options.sequence_groups.items() if name in members]
+        groups = [group for group, members in options.sequence_groups.items() if name in (*group, *members)]
         if len(groups) > 1:
             raise option_error(key, value, f"column {name!r} is in several groups")
 
@@ -344,31 +349,6 @@ def _check_changelog(schema: TableSchema, options: Options) -> None:
                     options.changelog_fill,
                     f"with {key!r}, what a key was before cannot be told from what is stored: leave one of them out",
                 )
-
-
-def _check_numbers(options: Options) -> None:
-    for key in (
-        "target-file-row-num",
-        "snapshot.num-retained.min",
-        "changelog.num-retained.min",
-        "num-sorted-run.compaction-trigger",
-        "full-compaction.delta-commits",
-        "target-file-size",
-        "manifest.target-file-size",
-        "snapshot.expire.limit",
-        "dynamic-bucket.target-row-num",
-    ):
-        value = options.value(key)
-        if value is not None and value < 1:
-            raise option_error(key, value, "it must be 1 at least")
-    if options.num_levels < 2:  # noqa: PLR2004 - level 0 and one above it
-        raise option_error("num-levels", options.num_levels, "it must be 2 at least")
-    for what, low, high in (
-        ("snapshot", options.snapshot_num_retained_min, options.snapshot_num_retained_max),
-        ("changelog", options.changelog_num_retained_min, options.changelog_num_retained_max),
-    ):
-        if low > high:
-            raise option_error(f"{what}.num-retained.min", low, f"'{what}.num-retained.max' is less: {high}")
 
 
 def _check_expiry(schema: TableSchema, options: Options) -> None:

@@ -1,6 +1,6 @@
 """Which type a column may change to: those that hold every value it has, and those that a cast leads to."""
 
-from hosu.tables.types import DataType
+from hosu.tables.types import LENGTH_MAX, DataType
 
 _INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}
 _INTEGERS = tuple(_INTEGER_DIGITS)
@@ -11,6 +11,7 @@ _TEXT = frozenset({"CHAR", "VARCHAR"})
 _BYTES = frozenset({"BINARY", "VARBINARY"})
 _NUMBERS = frozenset({*_INTEGERS, "FLOAT", "DOUBLE", "DECIMAL"})
 _TIMESTAMPS = frozenset({"TIMESTAMP", "TIMESTAMP_LTZ"})
+_TEMPORAL = _TIMESTAMPS | {"DATE", "TIME"}
 _INTO_TEXT = _NUMBERS | _TIMESTAMPS | _BYTES | {"BOOLEAN", "DATE", "TIME"}
 _EXPLICIT: dict[str, frozenset[str]] = {
     "BOOLEAN": _TEXT | frozenset(_INTEGERS),
@@ -19,11 +20,14 @@ _EXPLICIT: dict[str, frozenset[str]] = {
     "CHAR": _INTO_TEXT | _TEXT,
     "VARCHAR": _INTO_TEXT | _TEXT,
     "DATE": _TEXT | _TIMESTAMPS,
-    "TIME": _TEXT | _TIMESTAMPS | {"TIME"},
+    "TIME": _TEXT | _TIMESTAMPS,
     "TIMESTAMP": _TEXT | _TIMESTAMPS | {"DATE", "TIME"},
     "TIMESTAMP_LTZ": _TEXT | _TIMESTAMPS | {"DATE"},
 } | dict.fromkeys(_NUMBERS, _NUMBERS | _TEXT | {"BOOLEAN"})
-"""What a cast makes into each type, as Paimon has it: values may be rounded or cut, or become NULL."""
+"""What a cast makes into each type, as Paimon has it: values may be rounded or cut, or become NULL.
+
+Of text, dates and times become STRING alone.
+"""
 
 
 def widens(source: DataType, target: DataType) -> bool:
@@ -48,8 +52,10 @@ def widens(source: DataType, target: DataType) -> bool:
         assert target.precision is not None
         assert target.scale is not None
         return target.scale >= source.scale and target.precision - target.scale >= source.precision - source.scale
-    if old in _TIMESTAMPS | {"TIME"} and new == old:
+    if old in _TIMESTAMPS and new == old:
         return (target.precision or 0) >= (source.precision or 0)
+    if old == new == "TIME":
+        return source.precision == target.precision  # Paimon has no cast of one into another
     return old == new or (old, new) in {("FLOAT", "DOUBLE"), ("DATE", "TIMESTAMP")}
 
 
@@ -61,4 +67,8 @@ def casts(source: DataType, target: DataType) -> bool:
     """Whether Paimon has a cast from source to target, be it one that loses something."""
     if source.is_nested or target.is_nested:
         return source.as_nullable() == target.as_nullable()
+    if source.root in _TEMPORAL and target.root in _TEXT:
+        return target.root == "VARCHAR" and target.length == LENGTH_MAX
+    if source.root == target.root == "TIME":
+        return source.precision == target.precision
     return source.root == target.root or source.root in _EXPLICIT.get(target.root, frozenset())

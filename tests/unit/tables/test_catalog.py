@@ -473,6 +473,36 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"options": {"scan.mode": "latest", "scan.snapshot-id": "1"}}, "does not go with"),
     ({"options": {"scan.timestamp-millis": "5", "scan.snapshot-id": "1"}}, "scan.snapshot-id"),
     ({"options": {"scan.tag-name": "x", "scan.snapshot-id": "1"}}, "given too"),
+    ({"primary_keys": [], "options": {"bucket": "2", "bucket-key": "symbol,symbol"}}, "twice"),
+    ({"options": {"merge-engine": "partial-update", "fields.price.sequence-group": " "}}, "one at least"),
+    (
+        {
+            "primary_keys": ["symbol"],
+            "partition_keys": [],
+            "options": {
+                "merge-engine": "partial-update",
+                "fields.price.sequence-group": "dt",
+                "fields.dt.sequence-group": "tags",
+            },
+        },
+        "'dt' is in several groups",
+    ),
+    ({"options": {"file.format.per.level": "x:avro"}}, "no level"),
+    ({"options": {"file.format.per.level": "0:csv"}}, "hosu writes"),
+    ({"options": {"file.compression": "lzo"}}, "files of parquet"),
+    ({"options": {"file.format.per.level": "0:avro", "file.compression.per.level": "0:lz4"}}, "files of avro"),
+    ({"options": {"changelog-file.format": "orc", "changelog-file.compression": "brotli"}}, "files of orc"),
+    ({"options": {"metadata.stats-mode": "most"}}, "truncate"),
+    ({"options": {"metadata.stats-mode.per.level": "0:most"}}, "truncate"),
+    ({"options": {"fields.price.stats-mode": "most"}}, "fields.price.stats-mode"),
+    ({"options": {"fields.price.distinct": "maybe"}}, "fields.price.distinct"),
+    ({"options": {"data-file.prefix": "../x"}}, "folder"),
+    ({"options": {"changelog-file.prefix": "a\\b"}}, "folder"),
+    ({"options": {"sink.watermark-time-zone": "Nowhere"}}, "time zone"),
+    ({"options": {"dynamic-bucket.max-buckets": "0"}}, "-1 for no limit"),
+    ({"options": {"compaction.offpeak.start.hour": "25"}}, "hour"),
+    ({"options": {"tag.creation-period-duration": "0 s"}}, "1 at least"),
+    ({"options": {"changelog-producer.row-deduplicate-ignore-fields": "nothing"}}, "nothing"),
 ]
 
 
@@ -487,6 +517,26 @@ def test_a_wrong_table_is_named_with_what_is_wrong_and_not_made(
         memory.create_table("db.t", schema, **(dict(KEYS) | changes))
 
     assert caught.value.kind is ErrorKind.TABLE_INVALID
+    assert keys(memory) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("TIMESTAMP(9)", {"file.format": "avro"}),
+        ("ARRAY<TIMESTAMP(9)>", {"file.format.per.level": "0:avro"}),
+        ("ROW<v VARIANT>", {"file.format": "orc"}),
+        ("VARIANT", {"changelog-file.format": "orc"}),
+        ("STRING", {"manifest.compression": "rar"}),
+    ],
+)
+def test_what_files_of_a_format_do_not_hold_is_refused_before_a_row_is(
+    memory: Catalog, kind: str, options: dict[str, str]
+) -> None:
+    before = keys(memory)
+    fields = [DataField(0, "symbol", STRING), DataField(1, "v", parse_type(kind))]
+    with pytest.raises(UnsupportedError):
+        memory.create_table("db.t", fields, options=options)
     assert keys(memory) == before
 
 

@@ -1,6 +1,7 @@
 """Changes of a schema: what they make of it, and what rows that are there do not bear."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -190,7 +191,6 @@ def test_a_column_may_hold_null_again_but_not_be_forbidden_to() -> None:
         ("BINARY(3)", "BYTES"),
         ("DATE", "TIMESTAMP(0)"),
         ("TIMESTAMP(3)", "TIMESTAMP(6)"),
-        ("TIME(0)", "TIME(3)"),
     ],
 )
 def test_wider_types_are_taken(old: str, new: str) -> None:
@@ -227,7 +227,18 @@ def test_types_that_would_cut_values_are_taken_only_when_the_table_says_so(old: 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("BOOLEAN", "DATE"), ("BYTES", "INT"), ("INT", "ARRAY<INT>"), ("ARRAY<INT>", "ARRAY<BIGINT>"), ("VARIANT", "INT")],
+    [
+        ("BOOLEAN", "DATE"),
+        ("BYTES", "INT"),
+        ("INT", "ARRAY<INT>"),
+        ("ARRAY<INT>", "ARRAY<BIGINT>"),
+        ("VARIANT", "INT"),
+        ("TIME(0)", "TIME(3)"),
+        ("TIME(3)", "TIME(0)"),
+        ("DATE", "VARCHAR(10)"),
+        ("TIME(3)", "CHAR(12)"),
+        ("TIMESTAMP(3)", "VARCHAR(30)"),
+    ],
 )
 def test_types_without_a_cast_are_refused(old: str, new: str) -> None:
     schema = apply_changes(table(), [AddColumn("n", parse_type(old))])
@@ -355,3 +366,14 @@ def test_what_is_no_change_is_refused(change: Any) -> None:
 def test_types_may_be_given_as_text() -> None:
     changed = apply_changes(table(), [AddColumn("more", "INT"), UpdateType("more", "BIGINT")])
     assert str(changed.field("more").type) == "BIGINT"
+
+
+def test_files_hold_what_a_change_adds_where_they_held_all_before() -> None:
+    orc = apply_changes(table(), [SetOption("file.format", "orc")])
+
+    with pytest.raises(UnsupportedError, match="ORC files with"):
+        apply_changes(orc, [AddColumn("odd", "VARIANT")])
+    with pytest.raises(UnsupportedError, match="ORC files with"):
+        apply_changes(apply_changes(table(), [AddColumn("odd", "VARIANT")]), [SetOption("file.format", "orc")])
+    foreign = replace(orc, fields=(*orc.fields, DataField(99, "odd", parse_type("VARIANT"))))
+    assert apply_changes(foreign, [UpdateTableComment("read alone")]).comment == "read alone"

@@ -10,7 +10,7 @@ import pytest
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
 from hosu.tables.rows_in import batches_of
-from hosu.tables.types import DataField, cast_rows, type_of_arrow
+from hosu.tables.types import DataField, cast_rows, parse_type, type_of_arrow
 
 SCHEMA = pa.schema([("key", pa.int64()), ("text", pa.string())])
 ROWS = [{"key": 1, "text": "a"}, {"key": 2, "text": None}]
@@ -145,6 +145,11 @@ def test_an_empty_frame_may_have_columns_of_other_types() -> None:
         (pa.struct([("a", pa.list_(pa.int32()))]), {"a": [2.5]}),
         (pa.struct([("a", pa.int32())]), {"a": 2, "b": 3}),
         (pa.list_(pa.date32()), [date(2026, 1, 31), datetime(2026, 1, 31, 9, tzinfo=UTC)]),
+        (pa.timestamp("us"), datetime(2026, 1, 31, 9, tzinfo=UTC)),
+        (pa.map_(pa.string(), pa.timestamp("ms")), {"a": datetime(2026, 1, 31, 9, tzinfo=UTC)}),
+        (pa.time32("ms"), time(9, tzinfo=UTC)),
+        (pa.list_(pa.string()), "abc"),
+        (pa.list_(pa.int32()), b"abc"),
     ],
 )
 def test_a_value_is_refused_of_which_the_column_holds_only_a_part(kind: pa.DataType, value: Any) -> None:
@@ -183,3 +188,54 @@ def test_mappings_of_an_iterator_become_few_tables() -> None:
     assert [table.num_rows for table in tables] == [1000]
     mixed = iter([*ROWS, TABLE, *ROWS])
     assert [table.num_rows for table in batches_of(mixed, SCHEMA)] == [2, 2, 2]
+
+
+def test_times_of_which_some_have_a_zone_are_taken_only_where_the_column_has_one() -> None:
+    mixed = [datetime(2026, 1, 31, 9), datetime(2026, 1, 31, 9, tzinfo=timezone(timedelta(hours=9)))]  # noqa: DTZ001
+    with pytest.raises(InvalidInputError, match=r"column 'at', row 1 .*zone"):
+        list(batches_of({"at": mixed}, EXACT))
+    zoned = pa.schema([("at", pa.timestamp("ms", "UTC"))])
+    (table,) = batches_of({"at": mixed}, zoned)
+    (at,) = cast_rows(table, [DataField(0, "at", type_of_arrow(zoned.field("at").type))]).to_pydict().values()
+    assert at == [datetime(2026, 1, 31, 9, tzinfo=UTC), datetime(2026, 1, 31, 0, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("value", [2**63, "x", True])
+def test_a_value_that_no_array_holds_is_named_with_its_row(value: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"column 'key', row 1 \(from 0\): ") as refusal:
+        list(batches_of([{"key": 1}, {"key": value}], SCHEMA))
+    assert refusal.value.details["row"] == 1
+
+
+def test_types_of_polars_come_in_or_are_refused() -> None:
+    frame = pl.DataFrame(
+        {
+            "tag": pl.Series(["a", None], dtype=pl.Categorical),
+            "kind": pl.Series(["x", "x"], dtype=pl.Enum(["x"])),
+            "tags": pl.Series([["a"], None], dtype=pl.List(pl.Categorical)),
+            "part": [{"y": "b"}, None],
+        }
+    )
+    names = {"tag": "STRING", "kind": "STRING", "tags": "ARRAY<STRING>", "part": "ROW<y STRING>"}
+    fields = [DataField(place, name, parse_type(sql)) for place, (name, sql) in enumerate(names.items())]
+    (table,) = batches_of(frame, SCHEMA)
+    assert cast_rows(table, fields).to_pylist() == [
+        {"tag": "a", "kind": "x", "tags": ["a"], "part": {"y": "b"}},
+        {"tag": None, "kind": "x", "tags": None, "part": None},
+    ]
+    for given in (pl.Series("key", [1]), pl.DataFrame({"key": pl.Series([2**100], dtype=pl.Int128)})):
+        with pytest.raises(InvalidInputError, match="no rows of Arrow"):
+            list(batches_of(given, SCHEMA))
+
+
+class _Stream:
+    """Rows of a library that wrote no UTF-8."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
+        return pa.table({"text": broken}).__arrow_c_stream__(requested_schema)
+
+
+def test_a_stream_that_breaks_arrows_rules_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"_Stream breaks Arrow's rules.*UTF-?8"):
+        list(batches_of(_Stream(), SCHEMA))

@@ -17,6 +17,9 @@ from hosu.tables.types import DataField, DataType, arrow_type
 CODECS: Final = {"none": "null", "snappy": "snappy", "gzip": "deflate", "deflate": "deflate", "zstd": "zstandard"}
 """Paimon's names of compressions, and Avro's."""
 
+WRITTEN_CODECS: Final = ("none", "gzip", "deflate", "zstd")
+"""Those that Java reads as this library writes them."""
+
 _PLAIN: Final = {
     "BIGINT": "long",
     "BINARY": "bytes",
@@ -97,7 +100,7 @@ class AvroFileWriter:
 
     def __init__(self, sink: Sink, schema: pa.Schema, fields: Sequence[DataField], settings: FileSettings) -> None:
         compression = settings.compression
-        if compression not in CODECS or compression == "snappy":
+        if compression not in WRITTEN_CODECS:
             raise UnsupportedError(
                 ErrorKind.UNSUPPORTED,
                 f"Avro files with 'file.compression' {compression!r} are not written: use none, gzip or zstd",
@@ -212,9 +215,11 @@ class AvroFileReader:
         del groups
         return pa.Table.from_batches([self._batch(names, list(self._all()))])
 
-    def batches(self, names: Sequence[str], groups: Sequence[int] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the same in batches of at most batch_rows rows."""
-        del groups
+    def batches(
+        self, names: Sequence[str], groups: Sequence[int] | None, batch_rows: int, batch_bytes: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the same in batches of at most batch_rows rows, whatever they take."""
+        del groups, batch_bytes
         held: list[Any] = []
         for row in self._all():
             held.append(row)

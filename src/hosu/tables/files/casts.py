@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError, UnsupportedError
+from hosu.tables.decimals import rescaled
 from hosu.tables.types import DataType, arrow_type, timestamp_unit
 
 _INTEGERS: Final = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
@@ -118,8 +119,10 @@ def _to_decimal(values: pa.Array, _source: DataType, target: DataType) -> pa.Arr
 def _rounded(values: pa.Array, kind: pa.Decimal128Type) -> pa.Array:
     if pa.types.is_decimal(values.type):
         if values.type.scale > kind.scale:
-            values = pc.round(values, kind.scale, round_mode="half_towards_infinity")
-        return values.cast(kind)
+            # With room for the digit that rounding up may add: beside a NULL, Arrow makes what has none a 0.
+            wide = values.cast(pa.decimal256(_DECIMAL_DIGITS_MAX * 2, values.type.scale))
+            values = pc.round(wide, kind.scale, round_mode="half_towards_infinity")
+        return rescaled(values, kind)
     if pa.types.is_floating(values.type):
         # As Java's, over the shortest decimal that says the number.
         values = values.cast(pa.string())
@@ -146,6 +149,11 @@ def _rounded_or_null(values: pa.Array, kind: pa.Decimal128Type) -> pa.Array:
         return pa.nulls(1, kind)
 
 
+def _decimal_to_float(values: pa.Array, _source: DataType, target: DataType) -> pa.Array:
+    # Over text: Arrow's own cast is off by the last bits.
+    return values.cast(pa.string()).cast(arrow_type(target))
+
+
 def _decimal_to_integer(values: pa.Array, _source: DataType, target: DataType) -> pa.Array:
     whole = pc.trunc(values)
     kind = arrow_type(target)
@@ -165,9 +173,13 @@ def _to_text(values: pa.Array, source: DataType, target: DataType) -> pa.Array:
     elif source.root in _FLOATS:
         text = pa.array([None if number is None else _java_float(number) for number in values])
     elif source.root in _BINARY:
-        text = values.cast(pa.string())
+        return values.cast(pa.string())
     elif source.root == "TIME":
         text = pc.utf8_slice_codeunits(values.cast(pa.string()), 0, _TIME_CHARACTERS[min(3, source.precision or 0)])
+        text = pc.replace_substring_regex(text, r"(\.\d+?)0+$", r"\1")
+    elif source.root == "DECIMAL":
+        # Arrow turns to exponents where there are many zeros, Java does not.
+        text = pa.array([None if number is None else format(number, "f") for number in values.to_pylist()], pa.string())
     else:
         text = values.cast(pa.string())
     return _fit_text(text.cast(pa.string()), target)
@@ -301,7 +313,7 @@ _CASTS: Final[dict[tuple[str, str], Cast]] = {
     ("float", "decimal"): _to_decimal,
     ("float", "text"): _to_text,
     ("decimal", "integer"): _decimal_to_integer,
-    ("decimal", "float"): _plainly,
+    ("decimal", "float"): _decimal_to_float,
     ("decimal", "decimal"): _to_decimal,
     ("decimal", "text"): _to_text,
     ("text", "boolean"): _text_to_boolean,

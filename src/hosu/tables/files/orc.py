@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import orc
@@ -36,7 +37,7 @@ class OrcFileWriter:
                 compression=compression,
             )
         for field in fields:
-            _check(field.type)
+            check_type(field.type)
         self._schema = pa.schema([pa.field(field.name, _stored(field.type)) for field in schema])
         self._fields = fields
         self._writer = orc.ORCWriter(pa.PythonFile(sink, mode="w"), compression=CODECS[compression])
@@ -47,6 +48,9 @@ class OrcFileWriter:
         for column in rows.columns:
             for chunk in column.chunks:
                 _refuse_old_times(chunk)
+        for place, column in enumerate(rows.columns):
+            if _has_rows(column.type):
+                rows = rows.set_column(place, rows.schema.field(place), _laid_anew(column))
         self._writer.write(rows.cast(self._schema))
         self._parts.append(stats_of_rows(rows, self._fields))
 
@@ -56,7 +60,34 @@ class OrcFileWriter:
         return merged(self._fields, self._parts)
 
 
-def _check(kind: DataType) -> None:
+def _has_rows(kind: pa.DataType) -> bool:
+    parts = (kind.field(place).type for place in range(kind.num_fields))
+    return pa.types.is_struct(kind) or any(map(_has_rows, parts))
+
+
+def _laid_anew(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in one piece, without anything that is out of sight.
+
+    Of structs that are slices, in several pieces, or with values below a NULL, Arrow's writer of ORC takes others.
+    """
+    return pa.chunked_array([_bare(pa.concat_arrays(column.chunks))]) if len(column) else column
+
+
+def _bare(values: pa.Array) -> pa.Array:
+    kind = values.type
+    mask = values.is_null() if values.null_count else None
+    if pa.types.is_struct(kind):
+        return pa.StructArray.from_arrays([_bare(part) for part in values.flatten()], fields=list(kind), mask=mask)
+    values = values.take(pa.array(np.arange(len(values))))
+    if pa.types.is_map(kind):
+        return pa.MapArray.from_arrays(values.offsets, _bare(values.keys), _bare(values.items), type=kind, mask=mask)
+    if pa.types.is_list(kind):
+        return pa.ListArray.from_arrays(values.offsets, _bare(values.values), type=kind, mask=mask)
+    return values
+
+
+def check_type(kind: DataType) -> None:
+    """Raise UnsupportedError for a type that ORC files of Java's would hold otherwise."""
     if kind.root == "VARIANT":
         raise UnsupportedError(
             ErrorKind.UNSUPPORTED,
@@ -64,7 +95,7 @@ def _check(kind: DataType) -> None:
             type=str(kind),
         )
     for part in _parts(kind):
-        _check(part)
+        check_type(part)
 
 
 def _refuse_old_times(values: pa.Array) -> None:

@@ -7,6 +7,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tests.support.table_files import evolved, fields_of, open_table
@@ -184,6 +185,15 @@ D = Decimal
         ("TIMESTAMP(3)", "TIMESTAMP(6)", [dt.datetime(2026, 1, 1), None], [dt.datetime(2026, 1, 1), None]),
         ("TIMESTAMP(0)", "STRING", [dt.datetime(2026, 1, 31, 9)], ["2026-01-31 09:00:00"]),
         ("TIMESTAMP(6)", "STRING", [dt.datetime(2026, 1, 31, 9), None], ["2026-01-31 09:00:00.000000", None]),
+        ("DECIMAL(5, 2)", "DECIMAL(20, 0)", [D("999.99"), None], [D(1000), None]),
+        ("DECIMAL(5, 2)", "DECIMAL(3, 0)", [D("999.99"), D("-0.05"), None], [None, D(0), None]),
+        ("DECIMAL(38, 10)", "DECIMAL(38, 38)", [D("1234567890123456789012345678.0123456789"), None], [None, None]),
+        ("DECIMAL(38, 10)", "STRING", [D("-1E-10"), D("0E-10"), None], ["-0.0000000001", "0.0000000000", None]),
+        ("DECIMAL(20, 7)", "DOUBLE", [D("-8349.1234567"), D("0.1"), None], [-8349.1234567, 0.1, None]),
+        ("DECIMAL(5, 2)", "FLOAT", [D("-0.05")], [float(np.float32(-0.05))]),
+        ("BINARY(4)", "CHAR(3)", [b"abcd", None], ["abcd", None]),
+        ("TIME(3)", "STRING", [dt.time(9, 30, 0, 90000), dt.time(0), None], ["09:30:00.09", "00:00:00.0", None]),
+        ("TIME(0)", "STRING", [dt.time(9, 30, 20)], ["09:30:20"]),
         ("TIMESTAMP(3)", "TIME(0)", [dt.datetime(2026, 1, 1, 9, 30, 1)], [dt.time(9, 30, 1)]),
         ("TIME(3)", "TIME(0)", [dt.time(9, 30, 1, 999000)], [dt.time(9, 30, 1)]),
     ],
