@@ -9,18 +9,18 @@ They are in the lake's warehouse (setting `warehouse`), in the layout of Apache 
 and write the same files.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from hosu.kernel.errors import ErrorKind, NotFoundError
-from hosu.kernel.fileio import FileIO
-from hosu.lake.opening import lake_settings
-from hosu.objects.fileio import ObjectFileIO
-from hosu.rules.locations import open_location
-from hosu.rules.wanted import split_warehouse
+from hosu.lake.opening import lake_settings, open_lake
+from hosu.lake.warehouses import open_warehouse
 from hosu.tables.catalog import Catalog
 from hosu.tables.context import MEMORY_BYTES
 from hosu.tables.evolution import SchemaChange
@@ -39,11 +39,16 @@ class Tables:
 
     def __init__(self, lake: "Lake", *, memory_bytes: int = MEMORY_BYTES) -> None:
         self._lake = lake
-        self._bucket, files, folder = _warehouse(lake)
-        self.catalog = Catalog(files, folder, clock=lake.store.clock, memory_bytes=memory_bytes)
+        warehouse = open_warehouse(lake_settings(lake.path).warehouse, lake.store, actor=lake.actor)
+        self._bucket = warehouse.bucket
+        self.catalog = Catalog(
+            warehouse.files, warehouse.folder, clock=lake.store.clock, memory_bytes=memory_bytes,
+            reopen=partial(_reopened, lake.path, lake.actor),
+        )  # fmt: skip
         """The catalog below."""
 
         self._session: Session | None = None
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Wait for what is written in the background, and let go of all files."""
@@ -123,17 +128,15 @@ class Tables:
 
     def session(self) -> "Session":
         """Return the SQL session of this lake: it knows which database is in use."""
-        if self._session is None:
-            from hosu.tables.sql.session import Session  # noqa: PLC0415 - DuckDB takes long to load
+        from hosu.tables.sql.session import Session  # noqa: PLC0415 - DuckDB takes long to load
 
-            self._session = Session(self.catalog, create_database=self.create_database)
-        return self._session
+        with self._lock:
+            if self._session is None:
+                self._session = Session(self.catalog, create_database=self.create_database)
+            return self._session
 
 
-def _warehouse(lake: "Lake") -> tuple[str | None, FileIO, str]:
-    """Return the bucket of this lake or None, the files, and the folder below which databases are."""
-    place = lake_settings(lake.path).warehouse
-    bucket, folder = split_warehouse(place)
-    if bucket is None:
-        return None, open_location(place, store_path=lake.path, clock=lake.store.clock), folder
-    return bucket, ObjectFileIO(lake.store, bucket, actor=lake.actor), folder
+@contextmanager
+def _reopened(path: Path, actor: str) -> Iterator[Catalog]:
+    with open_lake(path, actor=actor) as lake:
+        yield lake.tables.catalog

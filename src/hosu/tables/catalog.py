@@ -9,8 +9,10 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
-from typing import Self
+from functools import partial
+from typing import Self, TypeAlias
 
 from hosu.kernel.clock import Clock
 from hosu.kernel.errors import ConflictError, ErrorKind, NotFoundError, PreconditionFailedError, UnsupportedError
@@ -31,11 +33,15 @@ DATABASE_MARK = ".hosu-database"
 
 _THREADS_MAX = 16
 
+Reopen: TypeAlias = Callable[[], AbstractContextManager["Catalog"]]
+"""What opens a catalog in another process; it can be pickled."""
+
 
 class Catalog:
     """The databases and tables of a warehouse: a folder of a FileIO, `""` for all of it. Safe between threads.
 
-    `pool` is closed with the catalog only when the catalog made it. `memory_bytes` is what a merge may hold.
+    `pool` is closed with the catalog only when the catalog made it. `memory_bytes` is what a merge may hold. `reopen`
+    opens the catalog in another process; without it one is made there over a copy of the files' FileIO.
     """
 
     def __init__(
@@ -47,11 +53,13 @@ class Catalog:
         pool: ThreadPoolExecutor | None = None,
         memory_bytes: int = MEMORY_BYTES,
         on_commit: Callable[[TableContext], None] | None = None,
+        reopen: Reopen | None = None,
     ) -> None:
         self.files = files
         self.warehouse = warehouse.strip("/")
         self.clock = clock
         self.memory_bytes = memory_bytes
+        self._reopen = reopen or partial(Catalog, files, self.warehouse, clock=clock, memory_bytes=memory_bytes)
         self.cache = MetadataCache()
         self._on_commit = on_commit
         self._pool = pool
@@ -352,4 +360,11 @@ class Catalog:
             memory_bytes=self.memory_bytes,
             commit_user=f"{prefix}_{user}" if prefix else user,
             on_commit=self._on_commit,
+            reopen=partial(_open_elsewhere, self._reopen, identifier, dict(options or {})),
         )
+
+
+@contextmanager
+def _open_elsewhere(reopen: Reopen, identifier: Identifier, options: Mapping[str, str]) -> Iterator[TableContext]:
+    with reopen() as catalog:
+        yield catalog.open(identifier, options=options)

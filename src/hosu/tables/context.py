@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
@@ -56,6 +57,9 @@ class TableContext:
     commit_user: str = ""
     on_commit: Callable[["TableContext"], None] | None = field(default=None, compare=False)
     """Called after each commit, for upkeep to have a look."""
+
+    reopen: Callable[[], AbstractContextManager["TableContext"]] | None = field(default=None, compare=False)
+    """Opens the same table in another process, where threads and open files do not come along."""
 
     def with_schema(self, schema: "TableSchema", options: "Options") -> Self:
         """Return the same table under another schema."""

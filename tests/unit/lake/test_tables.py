@@ -1,11 +1,16 @@
 """The tables of a lake as Python uses them: what is made, what is refused, and what that leaves behind."""
 
+import pickle
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.support.torch import read_share, stand_in
 
 from hosu.kernel.errors import ErrorKind, HosuError, InvalidInputError, NotFoundError
 from hosu.lake import Lake, open_lake
@@ -71,3 +76,17 @@ def test_a_moment_that_is_none_is_named(lake: Lake) -> None:
     ticks = lake.tables.create("market.ticks", SCHEMA)
     with pytest.raises(HosuError, match="a float is no moment"):
         ticks.scan(at=1.5)  # type: ignore[arg-type]
+
+
+def test_workers_of_a_loader_open_the_lake_themselves(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = lake.tables.create("market.ticks", SCHEMA, primary_keys=["id"], options={"bucket": "3"})
+    ticks.upsert([{"id": number, "note": "a"} for number in range(90)])
+    before = ticks.latest()
+    assert before is not None
+    ticks.delete(where="id < 50")
+    monkeypatch.setitem(sys.modules, "torch", stand_in())
+    pickled = pickle.dumps(ticks.scan(["id"], "id < 70", at=before.id).to_torch())
+    with ProcessPoolExecutor(2, get_context("spawn")) as workers:
+        shares = [workers.submit(read_share, pickled, number, 2).result() for number in range(2)]
+    assert sorted(shares[0] + shares[1]) == list(range(70)), "as the table was then"
+    assert all(shares)

@@ -1,22 +1,20 @@
 """Rows of a scan in the form of other libraries, each imported only where it is asked for."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib import import_module
+from types import new_class
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from hosu.kernel.errors import ErrorKind, UnsupportedError
-from hosu.tables.context import TableContext
+from hosu.tables.reading.splits import Split
 
 if TYPE_CHECKING:
     import duckdb
 
     from hosu.tables.reading.scan import Scan
-
-_WORKER_THREADS = 2
 
 
 def library(name: str) -> Any:  # noqa: ANN401 - a module
@@ -39,20 +37,28 @@ def register(rows: pa.Table, connection: "duckdb.DuckDBPyConnection | None", nam
 class TorchRows:
     """Batches of rows as tensors, from the start each time they are iterated; for `DataLoader(…, batch_size=None)`."""
 
-    def __init__(self, scan: "Scan", ctx: TableContext, batch_rows: int) -> None:
+    def __init__(self, scan: "Callable[[], AbstractContextManager[Scan]] | Scan", batch_rows: int) -> None:
         self._scan = scan
-        self._ctx = ctx
         self._batch_rows = batch_rows
+
+    def __reduce__(self) -> tuple[Callable[..., "TorchRows"], tuple[object, ...]]:
+        return torch_rows, (self._elsewhere(), self._batch_rows)
+
+    def _elsewhere(self) -> "Callable[[], AbstractContextManager[Scan]]":
+        return self._scan if callable(self._scan) else self._scan.elsewhere()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         torch = library("torch")
         worker = torch.utils.data.get_worker_info()
-        splits = self._scan.splits()
-        scan = self._scan
-        if worker is not None:
-            splits = splits[worker.id :: worker.num_workers]
-            # Threads do not come along into the worker's process.
-            scan = scan.within(replace(self._ctx, pool=ThreadPoolExecutor(_WORKER_THREADS)))
+        if worker is None and not callable(self._scan):
+            yield from self._batches(self._scan, self._scan.splits(), torch)
+            return
+        # A worker that was forked has neither the threads nor the locks of the process it comes from.
+        with self._elsewhere()() as scan:
+            splits = scan.splits()
+            yield from self._batches(scan, splits if worker is None else splits[worker.id :: worker.num_workers], torch)
+
+    def _batches(self, scan: "Scan", splits: list[Split], torch: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
         held: list[pa.RecordBatch] = []
         rows = 0
         for batch in scan.batches(splits):
@@ -65,6 +71,13 @@ class TorchRows:
                 rows -= self._batch_rows
         if rows:
             yield _tensors(pa.Table.from_batches(held), torch)
+
+
+def torch_rows(scan: "Callable[[], AbstractContextManager[Scan]] | Scan", batch_rows: int) -> TorchRows:
+    """Return the rows of a scan, or of one to be opened, as what PyTorch knows as an iterable dataset."""
+    torch = library("torch")
+    made: TorchRows = new_class("TorchRows", (TorchRows, torch.utils.data.IterableDataset))(scan, batch_rows)
+    return made
 
 
 def _tensors(rows: pa.Table, torch: Any) -> dict[str, Any]:  # noqa: ANN401 - a module
