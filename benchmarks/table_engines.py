@@ -9,7 +9,6 @@ import itertools
 import json
 import resource
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,9 @@ import pyarrow as pa
 KEY = "trade_id"
 NUMBERS = itertools.count()
 BUCKETS = 4
+QUIET_S = 90.0
+"""After so long without a change of its files a table is taken to be at rest."""
+
 OPTIONS = {"bucket": str(BUCKETS)}
 EVERY_ROW_WRITTEN = {"full-compaction.delta-commits": "1"}
 
@@ -34,22 +36,23 @@ class Hosu:
     """hosu's engine, over a folder or over an S3 endpoint."""
 
     def __init__(self, place: str, *, options: dict[str, str] | None = None) -> None:
-        """Open the warehouse at a path, or at `s3://bucket?endpoint=…`."""
+        """Open the warehouse at a path, or at `s3://|FOLDER|BUCKET|ENDPOINT|USER|PASSWORD`."""
         from hosu.kernel.clock import SystemClock
         from hosu.kernel.fileio.folder import FolderFileIO
         from hosu.kernel.fileio.s3 import S3FileIO
         from hosu.kernel.fileio.s3_store import S3Place
         from hosu.tables.catalog import Catalog
 
+        folder = ""
         if place.startswith("s3://"):
-            _, _, bucket, endpoint, user, password = place.split("|")
+            _, folder, bucket, endpoint, user, password = place.split("|")
             files: Any = S3FileIO(
                 S3Place(bucket, endpoint=endpoint, access_key_id=user, secret_access_key=password), clock=SystemClock()
             )
         else:
             Path(place).mkdir(parents=True, exist_ok=True)
             files = FolderFileIO(place)
-        self._catalog = Catalog(files, "", clock=SystemClock())
+        self._catalog = Catalog(files, folder, clock=SystemClock())
         self._root = Path(place)
         self._options = OPTIONS | (options or {})
         self._table: Any = None
@@ -88,21 +91,23 @@ class Hosu:
         return sum(len(pq.read_table(path, columns=list(names), partitioning=None)) for path in paths)
 
     def small(self, rows: pa.Table, *, commits: int) -> int:
-        """Commit rows in as many commits, while a thread keeps the table in order, as the server's upkeep does."""
-        stop = threading.Event()
-
-        def keep() -> None:
-            while not stop.wait(0.2):
-                self._table.compact()
-
-        keeper = threading.Thread(target=keep)
-        keeper.start()
+        """Commit rows in as many commits. Who keeps the table in order is the server, where it is in its warehouse."""
         each = rows.num_rows // commits
         for number in range(commits):
             self._table.upsert(rows.slice(number * each, each))
-        stop.set()
-        keeper.join()
         return int(each * commits)
+
+    def rest(self) -> int:
+        """Wait until the server has compacted each bucket into one run, or no bucket has changed for long."""
+        runs, quiet_s, pause_s = 0, 0.0, 0.5
+        while quiet_s < QUIET_S:
+            found = len(self._entries())
+            if found <= BUCKETS:
+                break
+            quiet_s = quiet_s + pause_s if found == runs else 0.0
+            runs = found
+            time.sleep(pause_s)
+        return 0
 
     def _entries(self) -> list[Any]:
         from hosu.tables.manifests.live import live_entries
@@ -297,6 +302,7 @@ class FlinkSql:
 ENGINES: dict[str, Callable[[str], Any]] = {
     "hosu": Hosu,
     "hosu on S3": Hosu,
+    "hosu with upkeep": Hosu,
     "hosu copy-on-write": lambda place: Hosu(place, options=EVERY_ROW_WRITTEN),
     "pypaimon": Pypaimon,
     "pypaimon-rust": PypaimonRust,

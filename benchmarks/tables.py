@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from benchmarks import table_memory
 from benchmarks.table_engines import BUCKETS
 from tests.support.clients import boto3_client
 from tests.support.flink import LIBRARIES
@@ -32,11 +33,19 @@ FOREIGN = ("pypaimon", "pypaimon-rust")
 SLOW = ("pypaimon", "Flink")
 """Engines that get a twentieth of the rows: the whole would take them minutes a step."""
 
+KEPT = "hosu with upkeep"
+"""Small commits into the warehouse of a server, which looks after the tables there."""
+
+ON_S3 = {"hosu on S3": "s3://||tables", KEPT: "s3://|warehouse|paimon"}
+"""Of engines on the server's S3: the folder and the bucket."""
+
 SLOW_SHARE = 20
 WRITES = 3
 UPSERTS = 10
 SMALL_COMMITS = 1_000
 SMALL_ROWS = 100
+MEMORY, MEMORY_QUICK = 256 << 20, 128 << 20
+"""What a compaction and a read may take of memory; the rows are ten times as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +205,22 @@ def compacted(engines: Sequence[Engine], rounds: int) -> None:
 
 
 def small_commits(engines: Sequence[Engine], sizes: Sizes, rounds: int) -> None:
-    """Let hosu make many small commits with upkeep beside them, then read."""
+    """Let hosu make many small commits into a table that a server keeps in order, then read: at once, and at rest."""
     for engine in engines:
+        engine.do(None, "create", rows=engine.data.base)
+        engine.do(None, "write", rows=engine.data.base)
+        engine.do(None, "rest")
+        for _ in range(rounds):
+            engine.do("read before small commits", "read")
         engine.do("small commits", "small", rows=engine.data.small, commits=sizes.small_commits)
         for _ in range(rounds):
-            engine.do("read after small commits", "read")
+            engine.do("read right after small commits", "read")
+        engine.do(None, "rest")
+        for _ in range(rounds):
+            engine.do("read once upkeep rests", "read")
+        engine.do(None, "compact")
+        for _ in range(rounds):
+            engine.do("compacted read", "read")
 
 
 def report(engines: Sequence[Engine]) -> dict[str, Any]:
@@ -209,6 +229,7 @@ def report(engines: Sequence[Engine]) -> dict[str, Any]:
         engine.name: {label: statistics.median(rates) for label, rates in engine.samples.items()} for engine in engines
     }
     labels = list(dict.fromkeys(label for engine in engines for label in engine.samples))
+    medians.setdefault("hosu", {})
     print(f"| rows a second (hosu ÷ it) | {' | '.join(engine.name for engine in engines)} |")
     print("|---|" + "---|" * len(engines))
     for label in labels:
@@ -229,18 +250,16 @@ def report(engines: Sequence[Engine]) -> dict[str, Any]:
 
 def verdicts(medians: dict[str, dict[str, float]]) -> None:
     """Print what was asked for beside what was reached."""
-    ours, native = medians["hosu"], medians.get("pypaimon-rust", {})
+    ours, native, kept = medians["hosu"], medians.get("pypaimon-rust", {}), medians.get(KEPT, {})
     asked = [
         ("write ≥ 1.5 × pypaimon-rust", ours.get("write"), native.get("write"), 1.5),
         ("upsert ≥ 1.1 × pypaimon-rust", ours.get("upsert"), native.get("upsert"), 1.1),
         ("merge read ≥ 1.5 × pypaimon-rust", ours.get("merge read"), native.get("merge read"), 1.5),
         ("compacted read ≥ 0.8 × pyarrow", ours.get("compacted read"), ours.get("pyarrow on the same files"), 0.8),
         ("compaction ≥ 1,000,000 rows/s", ours.get("compaction"), 1e6, 1.0),
-        (
-            "read after small commits ≥ 0.5 × compacted",
-            ours.get("read after small commits"),
-            ours.get("compacted read"),
-            0.5,
+        *(
+            (f"{label} ≥ 0.5 × compacted", kept.get(label), kept.get("compacted read"), 0.5)
+            for label in ("read right after small commits", "read once upkeep rests")
         ),
     ]
     print("\n| asked | reached | |\n|---|---|---|")
@@ -251,17 +270,31 @@ def verdicts(medians: dict[str, dict[str, float]]) -> None:
         print(f"| {text} | {reached / against:.2f} × | {'PASS' if reached >= factor * against else 'short'} |")
 
 
+def json_of(path: Path) -> dict[str, Any]:
+    """Return what a run before has left in a file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def main() -> None:
     """Run all engines and print tables."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="a fifth of the rows, 100 small commits, one round")
     options.add_argument("--without", default="", help="engines to leave out, with commas between")
     options.add_argument("--folder", type=Path, help="where to work; its disk is what is measured")
+    options.add_argument(
+        "--memory", type=int, metavar="BYTES", help="only measure what the process grows by, with so much allowed"
+    )
     options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "local" / "tables.json")
     chosen = options.parse_args()
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    if chosen.memory is not None:
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+            found = table_memory.run(f"{folder}/memory", chosen.memory)
+        chosen.out.write_text(json.dumps(json_of(chosen.out) | {"memory": found}, indent=1))
+        sys.exit(0 if all(each["pass"] for each in found) else 1)
     sizes = QUICK if chosen.quick else FULL
     left_out = {name.strip() for name in chosen.without.split(",")}
-    names = ["hosu", "hosu on S3", "hosu copy-on-write", "pypaimon-rust", "pypaimon", "delta-rs", "DuckDB", "Flink"]
+    names = ["hosu", *ON_S3, "hosu copy-on-write", "pypaimon-rust", "pypaimon", "delta-rs", "DuckDB", "Flink"]
     if not list(PAIMON_PYTHON.parents[1].glob("lib/python*/site-packages/pypaimon_rust")):
         print("pypaimon and pypaimon-rust are not installed: make bench-tables\n")
         left_out |= set(FOREIGN)
@@ -274,27 +307,31 @@ def main() -> None:
         few = Data.make(root / "few", sizes, SLOW_SHARE)
         server = stack.enter_context(ServerProcess(root / "lake", root / "server.log"))
         client = boto3_client(server.endpoint)
-        client.create_bucket(Bucket="tables")
+        for place in ON_S3.values():
+            client.create_bucket(Bucket=place.rpartition("|")[2])
         engines = []
         for name in names:
             if name in left_out:
                 continue
             place = str(root / name.replace(" ", "-"))
-            if name == "hosu on S3":
+            if name in ON_S3:
                 end = server.endpoint
-                place = f"s3://||tables|{end.url}|{end.access_key}|{end.secret_key}"
+                place = f"{ON_S3[name]}|{end.url}|{end.access_key}|{end.secret_key}"
             rows = few if name in SLOW else data
             engines.append(stack.enter_context(running(name, place, rows, root / "engines.log")))
         print(f"{sizes.rows:,} rows × 10 columns, {UPSERTS} upserts of {sizes.upserted:,}, {BUCKETS} buckets, ", end="")
         print(f"{os.cpu_count()} processors; {' and '.join(SLOW)} have a {SLOW_SHARE}th of the rows\n", flush=True)
-        race(engines, sizes.rounds)
-        compacted([engine for engine in engines if engine.name.startswith("hosu")], sizes.rounds)
-        small_commits([engine for engine in engines if engine.name == "hosu"], sizes, sizes.rounds)
+        racing = [engine for engine in engines if engine.name != KEPT]
+        race(racing, sizes.rounds)
+        compacted([engine for engine in racing if engine.name.startswith("hosu")], sizes.rounds)
+        small_commits([engine for engine in engines if engine.name == KEPT], sizes, sizes.rounds)
         medians = report(engines)
         verdicts(medians)
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        memory = table_memory.run(str(root / "memory"), MEMORY_QUICK if chosen.quick else MEMORY)
         samples = {engine.name: engine.samples for engine in engines}
-        chosen.out.write_text(json.dumps({"sizes": str(sizes), "medians": medians, "samples": samples}, indent=1))
+        chosen.out.write_text(
+            json.dumps({"sizes": str(sizes), "medians": medians, "samples": samples, "memory": memory}, indent=1)
+        )
 
 
 if __name__ == "__main__":

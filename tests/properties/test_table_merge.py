@@ -385,11 +385,11 @@ def test_merging_runs_is_merging_row_by_row(model: Model, rows: list[dict[str, A
     _models(),
     st.lists(st.lists(_ROWS, max_size=12), min_size=1, max_size=4),
     st.integers(1, 3),
-    st.integers(1, 4000),
+    st.integers(1, 1000),
     st.sampled_from([None, POOL]),
 )
 def test_merging_streams_is_folding_whole_runs(
-    model: Model, parts: list[list[dict[str, Any]]], batch_rows: int, memory_bytes: int, pool: Executor | None
+    model: Model, parts: list[list[dict[str, Any]]], batch_rows: int, held_bytes: int, pool: Executor | None
 ) -> None:
     spec = model.spec()
     runs = []
@@ -402,5 +402,5 @@ def test_merging_streams_is_folding_whole_runs(
     except HosuError:
         return
     sources = [lambda run=run: iter(run.to_batches(max_chunksize=batch_rows)) for run in runs]
-    batches = list(merge_stream(sources, spec, memory_bytes=memory_bytes, keep_deletes=True, pool=pool))
+    batches = list(merge_stream(sources, SCHEMA, spec, held_bytes=held_bytes, keep_deletes=True, pool=pool))
     assert pa.Table.from_batches(batches, SCHEMA).to_pylist() == wanted.to_pylist()

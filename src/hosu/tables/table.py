@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import pyarrow as pa
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
-from hosu.tables.compaction.compacting import compact
+from hosu.tables.compaction.compacting import Planned, compact, plan_compaction
 from hosu.tables.context import TableContext
 from hosu.tables.evolution import SchemaChange
 from hosu.tables.layout import MAIN_BRANCH
@@ -293,6 +293,12 @@ class Table:
     ) -> list[Snapshot]:
         """Merge files where that is due, or with `full` everywhere; within memory_bytes."""
         return compact(self.context, full=full, partitions=partitions, memory_bytes=memory_bytes)
+
+    def plan_compaction(
+        self, *, full: bool = False, partitions: Callable[[Partition], bool] | None = None
+    ) -> Iterator[Planned]:
+        """Yield what `compact` would merge now, bucket by bucket, and why; nothing is changed."""
+        return plan_compaction(self.context, full=full, partitions=partitions)
 
     def expire(
         self,

@@ -9,9 +9,11 @@ import numpy as np
 
 from hosu.tables.compaction.expiring import Expiring
 from hosu.tables.compaction.folding import Deletions
-from hosu.tables.compaction.levels import Key, KeyOf, Levels, comparable
+from hosu.tables.compaction.levels import Key, KeyOf, Levels, Run, comparable
 from hosu.tables.compaction.picking import Unit, drops_deletes, oldest_part, pick, pick_full, policy_of
-from hosu.tables.compaction.rewriting import Rewriter
+from hosu.tables.compaction.rewriting import Rewriter, run_schema
+from hosu.tables.files.columns import leaf_count
+from hosu.tables.files.sharing import are_open_within, usable
 from hosu.tables.manifests import index_entries
 from hosu.tables.records import BucketChange, DataFile, Partition, Snapshot
 from hosu.tables.rows import decode_serialised
@@ -120,8 +122,13 @@ def compact_bucket(
     unit = plan_bucket(ctx, levels, full=full, rewrite=rewrite, holed=holed, small_bytes=small_bytes)
     if unit is None:
         return None
-    whole, unit = unit, oldest_part(unit, levels, RUNS_MAX)
     memory = ctx.memory_bytes if memory_bytes is None else memory_bytes
+    leaves = sum(leaf_count(column.type) for column in run_schema(ctx))
+
+    def fits(runs: Sequence[Run]) -> bool:
+        return len(runs) <= RUNS_MAX and are_open_within([run.files for run in runs], leaves, usable(memory))
+
+    whole, unit = unit, oldest_part(unit, levels, fits)
     rewriter = Rewriter(ctx, place.partition, place.bucket, levels, vectors, memory_bytes=memory, beat=beat)
     how = rewriter.run(unit, drops_deletes=drops_deletes(unit, levels, has_vectors=has_vectors))
     result = rewriter.result

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from hosu.kernel.errors import ConflictError
+from hosu.kernel.errors import ConflictError, CorruptError
 from hosu.tables.commit.commit import commit
 from hosu.tables.compaction.appending import FULL, SMALL_FILES, compact_append, plan_append
 from hosu.tables.compaction.buckets import Compacted, Place, compact_bucket, levels_of, plan_bucket
@@ -62,6 +62,9 @@ class Outcome:
     is_cut: bool = False
     """Whether the run was stopped before its end."""
 
+    broken: CorruptError | None = None
+    """What the first bucket is like that could not be read; the others were compacted."""
+
 
 def compact(
     ctx: "TableContext",
@@ -99,8 +102,8 @@ def run_compaction(
     """Compact as `compact` does, and tell what became of it.
 
     A run ends early once `stop` is set; what is committed by then stays. With `gives_up` a bucket that others changed
-    each time is left for another run instead of raising. Buckets below `small_bytes` are compacted whole, unless
-    `compaction.total-size-threshold` says which.
+    each time is left for another run instead of raising, and one that cannot be read is passed over. Buckets below
+    `small_bytes` are compacted whole, unless `compaction.total-size-threshold` says which.
     """
     return _Run(ctx, full, rewrite, memory_bytes, small_bytes, stop, gives_up).run(partitions, buckets)
 
@@ -191,10 +194,7 @@ class _Run:
                 if claim is None:
                     self._outcome.held += 1
                     continue
-                done = self._attempt(snapshot, place, claim.renew)
-                while done is not None and done.is_partial:
-                    self._commit(snapshot, [done])
-                    done = self._rest(place, claim.renew)
+                done = self._whole(snapshot, place, claim.renew)
                 if done is not None:
                     waiting.append(done)
                 if sum(each.read_bytes for each in waiting) >= COMMIT_BYTES:
@@ -204,6 +204,20 @@ class _Run:
             if waiting:
                 self._commit(snapshot, waiting)
         return self._outcome
+
+    def _whole(self, snapshot: Snapshot, place: Place, beat: Callable[[], None]) -> Compacted | None:
+        """Compact a bucket, part after part; return what is left to be committed."""
+        try:
+            done = self._attempt(snapshot, place, beat)
+            while done is not None and done.is_partial:
+                self._commit(snapshot, [done])
+                done = self._rest(place, beat)
+        except CorruptError as error:
+            if not self._gives_up:
+                raise
+            self._outcome.broken = self._outcome.broken or error
+            return None
+        return done
 
     def _rest(self, place: Place, beat: Callable[[], None]) -> Compacted | None:
         """Compact what a partial compaction of a bucket has left."""

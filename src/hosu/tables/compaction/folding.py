@@ -134,15 +134,12 @@ def _with_lookup(
     """Fold rows of level 0 onto the newest older row of their keys, wherever that is."""
     fresh = [table for level, table in runs if level == 0 and table.num_rows]
     older = newest_each(how.spec.keys, runs)
-    if not fresh:
-        rows = _merge(how.spec, older)
-        return adds_only(rows) if drops_deletes else rows, None
     keys = how.spec.keys
-    looked_up = _look_up(how, fresh, older)
+    looked_up = _look_up(how, fresh, older) if fresh else []
     # As in Java, which looks up and merges in one: a row that is alone is merged into nothing, and not as it was.
     merged = fold([*older, *looked_up, *fresh], how.spec, keep_deletes=True, sorted_output=True, merges_lone=True)
     said = None
-    if how.makes_changelog:
+    if how.makes_changelog and fresh:
         new = pa.concat_tables(fresh)
         touched = merged.filter(pa.array(is_in(merged, new, keys)))
         known = [*older, *looked_up]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hosu.tables.compaction.compacting import FULL_PROPERTY, run_compaction
+from hosu.tables.compaction.compacting import FULL_PROPERTY, Outcome, run_compaction
 from hosu.tables.manifests import live_entries
 from hosu.tables.options import ChangelogProducer
 from hosu.tables.records import BucketChange, CommitKind, Snapshot
@@ -29,18 +29,27 @@ def after_commit(ctx: "TableContext", changes: Sequence[BucketChange], snapshots
     if not touched:
         return []
     if is_full_due(ctx, snapshots[-1]):
-        return run_compaction(ctx, full=True, gives_up=True).snapshots
+        return _snapshots(run_compaction(ctx, full=True, gives_up=True))
     wanted = touched
     if not _compacts_at_once(ctx):
         wanted = _overdue(ctx, snapshots[-1], touched)
     if not wanted:
         return []
-    return run_compaction(
-        ctx,
-        partitions={change.partition for change in wanted},
-        buckets={change.bucket for change in wanted},
-        gives_up=True,
-    ).snapshots
+    return _snapshots(
+        run_compaction(
+            ctx,
+            partitions={change.partition for change in wanted},
+            buckets={change.bucket for change in wanted},
+            gives_up=True,
+        )
+    )
+
+
+def _snapshots(outcome: Outcome) -> list[Snapshot]:
+    """Return the snapshots of a run; raise for a bucket that could not be read, now that the others are compacted."""
+    if outcome.broken is not None:
+        raise outcome.broken
+    return outcome.snapshots
 
 
 def is_full_due(ctx: "TableContext", snapshot: Snapshot) -> bool:

@@ -7,8 +7,10 @@ number holds is newer than what those after it hold.
 import heapq
 import math
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from hosu.tables.records import DataFile
@@ -88,6 +90,33 @@ class Levels:
     def above(self, level: int) -> tuple[Run, ...]:
         """Return the runs of higher levels than this, the newest first."""
         return tuple(run for run in self.runs if run.level > level)
+
+
+def strung(runs: Sequence[Run], key_of: KeyOf) -> list[Run]:
+    """Put neighbours of level 0 whose keys do not overlap into one run: a large commit leaves such files.
+
+    Runs come and go in the order of age, which says nothing of files that have no key in common.
+    """
+    found: list[Run] = []
+    chain: list[tuple[Key, Key, DataFile]] = []
+    for run in runs:
+        links = [(key_of(file.min_key), key_of(file.max_key), file) for file in run.files]
+        if run.level == 0 and len(links) == 1 and found and found[-1].level == 0 and _fits_in(chain, links[0]):
+            found[-1] = Run(0, tuple(file for _, _, file in chain))
+            continue
+        found.append(run)
+        chain = links
+    return found
+
+
+def _fits_in(chain: list[tuple[Key, Key, DataFile]], link: tuple[Key, Key, DataFile]) -> bool:
+    """Put a file where it belongs in the order of keys, unless it overlaps others."""
+    low, high, _ = link
+    at = bisect_left(chain, low, key=itemgetter(0))
+    if (at > 0 and chain[at - 1][1] >= low) or (at < len(chain) and chain[at][0] <= high):
+        return False
+    chain.insert(at, link)
+    return True
 
 
 def _newest_first(file: DataFile) -> tuple[int, int, int, str]:

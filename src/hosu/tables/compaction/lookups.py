@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from hosu.tables.compaction.levels import Key, KeyOf, Run
+from hosu.tables.compaction.levels import Key, KeyOf, Run, comparable
 from hosu.tables.compaction.matching import Positions, is_in
-from hosu.tables.compaction.ranges import key_at
 from hosu.tables.files.reading import read_file
+from hosu.tables.files.sharing import BUFFER_BYTES_MAX
 from hosu.tables.records import DataFile, Partition
 from hosu.tables.vectors import Vector
 
 if TYPE_CHECKING:
     from hosu.tables.context import TableContext
 
-_SHARE = 8
+_SHARE = 16
 """Of the memory allowed, how much of keys is held of a file at once."""
 
 
@@ -113,7 +113,15 @@ class Older:
     def _tables(self, file: DataFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         """Read a file, all rows of it, a part of the memory allowed at a time."""
         reader = read_file(
-            self.ctx, self.partition, self.bucket, file, columns, with_system=columns is None, as_reader=True
+            self.ctx,
+            self.partition,
+            self.bucket,
+            file,
+            columns,
+            with_system=columns is None,
+            as_reader=True,
+            batch_bytes=self.memory_bytes // (2 * _SHARE),
+            buffer_bytes=BUFFER_BYTES_MAX,
         )
         batches: list[pa.RecordBatch] = []
         held_bytes = 0
@@ -125,3 +133,13 @@ class Older:
                 batches, held_bytes = [], 0
         if batches:
             yield pa.Table.from_batches(batches)
+
+
+def key_at(table: pa.Table, keys: Sequence[str], row: int) -> Key:
+    """Return the key of a row as one that compares as Paimon compares it."""
+    return comparable(_value(table[name][row]) for name in keys)
+
+
+def _value(scalar: pa.Scalar) -> object:
+    kind = scalar.type
+    return scalar.value if pa.types.is_temporal(kind) else scalar.as_py()

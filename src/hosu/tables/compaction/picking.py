@@ -3,11 +3,11 @@
 A pick is of runs, never of single files, and always of the newest ones: what is left out is older than what is taken.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hosu.tables.compaction.levels import Levels, Run
+from hosu.tables.compaction.levels import Levels, Run, strung
 from hosu.tables.records import DataFile
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def pick(levels: Levels, policy: Policy, *, now_ms: int, hour: int = 0) -> Unit 
     unit = _pick(levels, policy, now_ms, hour)
     if unit is None and policy.forces_level_0:
         fresh = sum(1 for run in levels.runs if run.level == 0)
-        unit = _by_ratio(levels, policy, hour, fresh, LEVEL_0, is_forced=True) if fresh else None
+        unit = _by_ratio(levels, policy, hour, _with_level_1(levels, fresh), LEVEL_0, is_forced=True) if fresh else None
     if unit is None or not unit.files:
         return None
     is_idle = len(unit.files) == 1 and unit.files[0].level == unit.output_level
@@ -109,16 +109,30 @@ def pick_full(
     return Unit(levels.max_level, levels.files, reason)
 
 
-def oldest_part(unit: Unit, levels: Levels, runs_max: int) -> Unit:
-    """Return a unit of the oldest runs of another, so many that they can be read side by side.
+def oldest_part(unit: Unit, levels: Levels, fits: Callable[[Sequence[Run]], bool]) -> Unit:
+    """Return a unit of the oldest runs of another: as many as `fits` says can be read side by side, two at least.
 
-    It writes the same level: what it leaves for the next is newer than what it takes.
+    What is left for the next is newer than what it takes. Runs of level 0 go to a level of their own as long as there
+    is one below those that have files, so that rows are written twice, and not once for each part.
     """
     if unit.is_rewrite:
         return unit
     names = {file.file_name for file in unit.files}
-    runs = [run for run in levels.runs if run.files[0].file_name in names]
-    return unit if len(runs) <= runs_max else _unit(unit.output_level, runs[-runs_max:], unit.reason)
+    runs = strung([run for run in levels.runs if run.files[0].file_name in names], levels.key_of)
+    if fits(runs):
+        return unit
+    lowest = min((run.level for run in levels.runs if run.level > 0), default=None)
+    fresh = [run for run in runs if run.level == 0]
+    if lowest is None or lowest == 1 or len(fresh) <= 1:
+        return _unit(unit.output_level, _oldest(runs, fits), unit.reason)
+    return _unit(min(lowest - 1, unit.output_level), _oldest(fresh, fits), unit.reason)
+
+
+def _oldest(runs: Sequence[Run], fits: Callable[[Sequence[Run]], bool]) -> Sequence[Run]:
+    count = 2
+    while count < len(runs) and fits(runs[-count - 1 :]):
+        count += 1
+    return runs[-count:]
 
 
 def drops_deletes(unit: Unit, levels: Levels, *, has_vectors: bool) -> bool:
@@ -169,12 +183,17 @@ def _by_ratio(
     is_due = is_forced or count > 1
     percent = 100.0 + policy.size_ratio_percent + _off_peak_percent(policy, hour)
     for run in runs[count:]:
-        if size_bytes * percent / 100.0 < run.size_bytes and (not is_due or run.level > 1):
+        if size_bytes * percent / 100.0 < run.size_bytes:
             break
         size_bytes += run.size_bytes
         count += 1
         is_due = True
     return _of_newest(levels, count, reason) if is_due else None
+
+
+def _with_level_1(levels: Levels, fresh: int) -> int:
+    """Count in the run of level 1, if there is one: there is no level between it and level 0 to write."""
+    return fresh + 1 if len(levels.runs) > fresh and levels.runs[fresh].level == 1 else fresh
 
 
 def _of_newest(levels: Levels, count: int, reason: str) -> Unit:

@@ -12,12 +12,15 @@ from hosu.kernel.errors import HosuError
 from hosu.tables.compaction.ahead import ahead
 from hosu.tables.compaction.expiring import Expiring
 from hosu.tables.compaction.folding import Folding, Producing, folding_of
-from hosu.tables.compaction.levels import Levels, sections
+from hosu.tables.compaction.levels import Levels, Run, sections, strung
 from hosu.tables.compaction.lookups import Older
 from hosu.tables.compaction.picking import Unit
-from hosu.tables.compaction.ranges import SHARE, key_ranges
+from hosu.tables.files.columns import leaf_count
 from hosu.tables.files.reading import read_file
-from hosu.tables.files.writing import GROUP_ROWS, write_files
+from hosu.tables.files.sharing import WRITE_STAGES, Shares, shares_of, usable
+from hosu.tables.files.writing import write_files
+from hosu.tables.merging.ranges import key_ranges
+from hosu.tables.merging.releasing import Releasing
 from hosu.tables.merging.spec import MergeEngine, MergeSpec
 from hosu.tables.records import SEQUENCE_NUMBER, VALUE_KIND, DataFile, FileSource, Partition
 from hosu.tables.vectors import Vector
@@ -27,25 +30,14 @@ if TYPE_CHECKING:
 
 Section = list[tuple[DataFile, ...]]
 
-BATCH_ROWS_MIN, BATCH_ROWS_MAX = 2_048, 65_536
-"""Rows that are read of a file at once: fewer cost more than they spare, more are no faster."""
-
-_IN_MEMORY = 4
-"""About how much larger rows are in memory than in a file."""
-
-_ROW_BYTES_MIN = 16
-
-GROUPS_SHARE = 2
-"""Of the memory allowed, how much of files may be held as it was read, beside the rows."""
-
-BUFFER_BYTES_MIN = 64 << 10
-"""Of each column of each run so much is fetched at a time, however little memory is allowed."""
-
 _AHEAD_BYTES = 4 << 20
 """From this size on, files are read and merged in one thread and written in another."""
 
-_CHANGELOG_SHARE = 8
+_CHANGELOG_SHARE = 16
 """Of the memory allowed, how much changelog is gathered before a file of it is written."""
+
+_GROUP_SHARE = 8
+"""Of the memory allowed, how much of rows is gathered for a row group."""
 
 
 @dataclass
@@ -82,7 +74,7 @@ class Rewriter:
         self._bucket = bucket
         self._levels = levels
         self._vectors = vectors
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = usable(memory_bytes)
         self._spec = MergeSpec.of(ctx)
         self._expiring = Expiring.of(ctx)
         self._output_level = 0
@@ -219,18 +211,21 @@ class Rewriter:
             (batch for table in rows for batch in table.to_batches()),
             level=output_level,
             source=FileSource.COMPACT,
+            group_bytes=self._memory_bytes // _GROUP_SHARE,
         )
 
     def _folded(self, merged: Sequence[Section], how: Folding, *, drops_deletes: bool) -> Iterator[pa.Table]:
         """Yield the rows that are left, in the order of keys; write the changelog meanwhile."""
         said: list[pa.Table] = []
         said_bytes = 0
+        releasing = Releasing(self._memory_bytes)
         for section in merged:
             for levels, tables in self._ranges(section, how):
                 if self._beat is not None:
                     self._beat()
                 runs = list(zip(levels, tables, strict=True))
                 self.result.rows += sum(table.num_rows for table in tables)
+                releasing.passed(tables)
                 rows, changes = how.fold(runs, drops_deletes=drops_deletes)
                 if changes is not None and changes.num_rows:
                     said.append(changes)
@@ -246,43 +241,23 @@ class Rewriter:
     def _ranges(self, section: Section, how: Folding) -> Iterator[tuple[list[int], list[pa.Table]]]:
         """Yield ranges of keys of a section: tables by run, the oldest first, and the runs' levels."""
         names = {file.file_name for run in section for file in run}
-        runs = [
-            (run.level, [file for file in run.files if file.file_name in names]) for run in reversed(self._levels.runs)
-        ]
-        runs = [run for run in runs if run[1]]
-        levels = [level for level, _ in runs]
-        buffer_bytes = self._buffer_bytes([files for _, files in runs])
-        sources = [self._batches(files, self._batch_rows(files, len(runs)), buffer_bytes) for _, files in runs]
+        kept = [(run.level, tuple(file for file in run.files if file.file_name in names)) for run in self._levels.runs]
+        runs = strung([Run(level, files) for level, files in kept if files], self._levels.key_of)[::-1]
+        levels = [run.level for run in runs]
+        leaves = sum(leaf_count(column.type) for column in self.schema)
+        files = [run.files for run in runs]
+        shares = shares_of(files, leaves, self._memory_bytes, of_leaves=leaves, stages=WRITE_STAGES)
+        sources = [self._batches(each, shares) for each in files]
         keys = self._ctx.schema.trimmed_keys
         looks_up = how.older is not None and bool(how.older.runs)
         if len(sources) == 1 and not looks_up:  # a lookup is for as many keys at once as memory allows
             for batch in sources[0]:
                 yield levels, [pa.Table.from_batches([batch], self.schema)]
             return
-        for tables in key_ranges(sources, self.schema, keys, memory_bytes=self._memory_bytes):
+        for tables in key_ranges(sources, self.schema, keys, held_bytes=shares.held_bytes):
             yield levels, tables
 
-    def _batch_rows(self, files: Sequence[DataFile], sources: int) -> int:
-        """Return how many rows of files to read at once, where that is one of so many sources."""
-        rows = sum(file.row_count for file in files)
-        row_bytes = max(_IN_MEMORY * sum(file.file_size for file in files) // max(rows, 1), _ROW_BYTES_MIN)
-        share = self._memory_bytes // SHARE // sources
-        return min(max(share // row_bytes, BATCH_ROWS_MIN), BATCH_ROWS_MAX)
-
-    def _buffer_bytes(self, runs: Sequence[Sequence[DataFile]]) -> int | None:
-        """Return how much of each column to fetch at once; None where whole row groups of all runs are not too much."""
-        groups_bytes = sum(
-            max(file.file_size * min(GROUP_ROWS, file.row_count) // max(file.row_count, 1) for file in files)
-            for files in runs
-        )
-        if groups_bytes <= self._memory_bytes // GROUPS_SHARE:
-            return None
-        share = self._memory_bytes // GROUPS_SHARE // len(runs) // len(self.schema)
-        return max(share, BUFFER_BYTES_MIN)
-
-    def _batches(
-        self, files: Sequence[DataFile], batch_rows: int, buffer_bytes: int | None
-    ) -> Iterator[pa.RecordBatch]:
+    def _batches(self, files: Sequence[DataFile], shares: Shares) -> Iterator[pa.RecordBatch]:
         for file in files:
             reader = read_file(
                 self._ctx,
@@ -293,8 +268,8 @@ class Rewriter:
                 vector=self._vectors.get(file.file_name),
                 with_system=True,
                 as_reader=True,
-                batch_rows=batch_rows,
-                buffer_bytes=buffer_bytes,
+                batch_bytes=shares.batch_bytes,
+                buffer_bytes=shares.buffer_bytes,
             )
             for batch in reader:
                 rows = batch if self._expiring is None else self._expiring.alive(batch)

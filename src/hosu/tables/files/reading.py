@@ -41,7 +41,7 @@ class _FormatReader(Protocol):
     def read(self, names: Sequence[str], groups: Sequence[int] | None) -> pa.Table: ...
 
     def batches(
-        self, names: Sequence[str], groups: Sequence[int] | None, batch_rows: int
+        self, names: Sequence[str], groups: Sequence[int] | None, batch_rows: int, batch_bytes: int | None = None
     ) -> Iterator[pa.RecordBatch]: ...
 
 
@@ -59,6 +59,7 @@ def read_file(
     exact: bool = False,
     as_reader: Literal[False] = False,
     batch_rows: int = BATCH_ROWS,
+    batch_bytes: int | None = None,
     buffer_bytes: int | None = None,
 ) -> pa.Table: ...
 
@@ -77,6 +78,7 @@ def read_file(
     exact: bool = False,
     as_reader: Literal[True],
     batch_rows: int = BATCH_ROWS,
+    batch_bytes: int | None = None,
     buffer_bytes: int | None = None,
 ) -> pa.RecordBatchReader: ...
 
@@ -94,6 +96,7 @@ def read_file(
     exact: bool = False,
     as_reader: bool = False,
     batch_rows: int = BATCH_ROWS,
+    batch_bytes: int | None = None,
     buffer_bytes: int | None = None,
 ) -> pa.Table | pa.RecordBatchReader:
     """Return the rows of a file: columns of the table's schema of now in the order asked for, None for all of them.
@@ -101,13 +104,14 @@ def read_file(
     Those of a run have `_SEQUENCE_NUMBER` and `_VALUE_KIND` after them, unless with_system is False. Row groups in
     which the predicate matches nothing are left out; with exact, so are all other rows that do not match. Rows whose
     positions are in vector are left out. With as_reader the rows come in batches of at most batch_rows, and little
-    more than a row group is held at a time; the file is opened when the first is asked for. With buffer_bytes a Parquet
-    file is read in pieces of that size, or of a page, column by column, and only those of a row group are held.
+    more than a row group is held at a time; the file is opened when the first is asked for. With batch_bytes the
+    batches of a Parquet file take about that much in memory at most, however well its values compress. With
+    buffer_bytes such a file is read in pieces of that size, or of a page, column by column.
     Raises CorruptError CORRUPT_TABLE, naming file and partition, for a file that is missing or broken.
     """
     reading = _Reading(ctx, partition, bucket, file, columns, predicate, vector, with_system=with_system, exact=exact)
     if as_reader:
-        return pa.RecordBatchReader.from_batches(reading.schema, reading.batches(batch_rows, buffer_bytes))
+        return pa.RecordBatchReader.from_batches(reading.schema, reading.batches(batch_rows, batch_bytes, buffer_bytes))
     with reading.opened(streams=False) as (reader, groups), reading.naming_the_file():
         rows = reader.read(reading.names(reader), groups)
         reading.check_count(rows.num_rows, groups)
@@ -281,11 +285,13 @@ class _Reading:
         hidden = len(self._wanted.sources) - self._wanted.shown
         return found.select(list(range(self._wanted.shown))) if hidden else found
 
-    def batches(self, batch_rows: int, buffer_bytes: int | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, batch_rows: int, batch_bytes: int | None = None, buffer_bytes: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         with self.opened(streams=True, buffer_bytes=buffer_bytes) as (reader, groups):
             with self.naming_the_file():
                 kept = self.kept(reader, groups)
-                found = reader.batches(self.names(reader), groups, batch_rows)
+                found = reader.batches(self.names(reader), groups, batch_rows, batch_bytes)
             position = 0
             while (batch := self._next(found)) is not None:
                 rows = pa.Table.from_batches([batch])

@@ -56,16 +56,18 @@ def write_files(
     source: FileSource = FileSource.APPEND,
     kind: Kind = "data",
     first_sequence: int = 0,
+    group_bytes: int = GROUP_BYTES_MAX,
 ) -> list[DataFile]:
     """Write rows as data or changelog files of a bucket, all of them durable on return; no rows are no file.
 
     Rows that have `_SEQUENCE_NUMBER` are a run: sorted by the trimmed key, with `_VALUE_KIND`. Others are rows of an
-    append table, numbered from first_sequence on. A file that has reached `target-file-size` is followed by another.
+    append table, numbered from first_sequence on. Row groups take at most group_bytes in memory, unless the table's
+    options say otherwise. A file that has reached `target-file-size` is followed by another.
     On an error nothing stays that a manifest could name.
     """
     writing = _Writing(ctx, partition, bucket, level=level, source=source, kind=kind, first_sequence=first_sequence)
     try:
-        for piece in _pieces(rows, writing.settings):
+        for piece in _pieces(rows, writing.settings, group_bytes):
             writing.write(piece)
         return writing.finish()
     except BaseException:
@@ -73,9 +75,9 @@ def write_files(
         raise
 
 
-def _pieces(rows: pa.Table | Iterable[pa.RecordBatch], settings: FileSettings) -> Iterator[pa.Table]:
+def _pieces(rows: pa.Table | Iterable[pa.RecordBatch], settings: FileSettings, group_bytes: int) -> Iterator[pa.Table]:
     """Yield rows in the pieces that become row groups; none is empty."""
-    piece_bytes = max(GROUP_BYTES_MIN, min(settings.group_bytes or GROUP_BYTES_MAX, settings.target_bytes))
+    piece_bytes = max(GROUP_BYTES_MIN, min(settings.group_bytes or group_bytes, settings.target_bytes))
     piece_rows = max(1, min(GROUP_ROWS, settings.target_rows))
     if isinstance(rows, pa.Table):
         yield from _cut(rows, piece_rows, piece_bytes)
@@ -198,9 +200,10 @@ class _Shape:
     def stored(self, rows: pa.Table) -> pa.Table:
         """Return rows as the file has them."""
         columns = []
+        there = set(rows.schema.names)
         for field, stored in zip(self.fields, self.schema, strict=True):
             name = field.name
-            if name not in rows.schema.names and name.startswith(KEY_PREFIX):
+            if name not in there and name.startswith(KEY_PREFIX):
                 name = name.removeprefix(KEY_PREFIX)
             values = rows.column(name)
             columns.append(values if values.type.equals(stored.type) else _cast(values, stored))

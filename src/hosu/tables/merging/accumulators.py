@@ -338,6 +338,12 @@ _ACCUMULATORS: dict[str, type[Accumulator]] = {
 }
 
 
+def takes_back(aggregator: Aggregator) -> bool:
+    """Say whether a function takes -U and -D rows: to take their values back, or to pass over them."""
+    function = _ACCUMULATORS.get(aggregator.name)  # None: it picks the last row, whatever that is
+    return aggregator.ignore_retract or function is None or function.retract is not Accumulator.retract
+
+
 def accumulator_of(aggregator: Aggregator, kind: pa.DataType) -> Accumulator:
     """Return the function of a column of a type."""
     return _ACCUMULATORS[aggregator.name](aggregator, kind)

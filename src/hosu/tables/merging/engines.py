@@ -8,6 +8,7 @@ from hosu.tables.merging.aggregates import evaluate
 from hosu.tables.merging.grouping import Kinds, kinds_of, retracts
 from hosu.tables.merging.keys import one_array
 from hosu.tables.merging.operations import Operation, Operations
+from hosu.tables.merging.retracting import NO_RETRACTS
 from hosu.tables.merging.segments import Segments, take_or_null
 from hosu.tables.merging.sequences import grouped_steps
 from hosu.tables.merging.spec import LAST_NON_NULL, Aggregator, MergeSpec
@@ -61,11 +62,7 @@ def _partial_update(kinds: Kinds, segments: Segments, spec: MergeSpec) -> Steps:
     newest = segments.ends - 1
     if gone.any():
         if not (spec.ignore_delete or spec.remove_record_on_delete):
-            raise InvalidInputError(
-                ErrorKind.ROWS_INVALID,
-                "merge engine partial-update takes no -U and -D rows as this table is: set its option ignore-delete or "
-                "partial-update.remove-record-on-delete to true, or give its columns sequence groups",
-            )
+            raise InvalidInputError(ErrorKind.ROWS_INVALID, NO_RETRACTS)
         operations[gone] = Operation.SKIP
         leading = gone[segments.starts]
         operations[segments.starts[leading]] = Operation.SET

@@ -10,6 +10,7 @@ from hosu.kernel.errors import ErrorKind, InvalidInputError, UnsupportedError
 from hosu.tables.merging.accumulators import Accumulator, accumulator_of
 from hosu.tables.merging.keys import Mask, ranks_of
 from hosu.tables.merging.operations import Operation, Operations
+from hosu.tables.merging.retracting import no_way_back
 from hosu.tables.merging.segments import Segments, take_or_null
 from hosu.tables.merging.spec import Aggregator
 
@@ -67,11 +68,7 @@ def _retract(name: str, fold: Accumulator, result: Any, value: Any) -> Any:  # n
     try:
         return fold.retract(result, value)
     except NotImplementedError:
-        raise UnsupportedError(
-            ErrorKind.UNSUPPORTED,
-            f"aggregate function {fold.name!r} of column {name!r} cannot take -U and -D rows back: "
-            f"leave them out, or set fields.{name}.ignore-retract to true",
-        ) from None
+        raise UnsupportedError(ErrorKind.UNSUPPORTED, no_way_back(fold.name, name)) from None
 
 
 def _array(name: str, results: list[Any], kind: pa.DataType) -> pa.Array:

@@ -214,7 +214,8 @@ class _Stream:
     def all_rows(self, snapshot: Snapshot) -> Iterator[ChangeBatch]:
         """Yield the rows of a snapshot as inserts: those whose changes no changelog will say later."""
         ctx, reader = self._ctx, self._reader
-        splits = plan(ctx, snapshot, reader.where, levels=_levels_of_start(ctx))
+        # What is not compacted yet too: unless a changelog will, nothing says those rows once they are.
+        splits = plan(ctx, snapshot, reader.where, levels=_levels_of_start(ctx), sees_all=True)
         rows = SplitReader(ctx, reader.columns, reader.where)
 
         def tables() -> Iterator[pa.Table]:
@@ -234,7 +235,8 @@ class _Stream:
         options = self._ctx.options
         if snapshot.commit_kind is CommitKind.OVERWRITE and options.streaming_read_overwrite:
             before = find.try_load(self._ctx, snapshot.id - 1)
-            return differences(self._ctx, self._reader, before, snapshot)
+            # What was written before was told as it was written, and what is compacted later will not be told again.
+            return differences(self._ctx, self._reader, before, snapshot, sees_all=True)
         if options.changelog_producer is not ChangelogProducer.NONE:
             return self._reader.batches(snapshot, "changelog")
         if snapshot.commit_kind is CommitKind.APPEND:

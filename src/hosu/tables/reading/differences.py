@@ -16,13 +16,14 @@ from hosu.tables.records import Partition, RowKind, Snapshot
 
 
 def differences(
-    ctx: TableContext, reader: ChangeReader, before: Snapshot | None, after: Snapshot
+    ctx: TableContext, reader: ChangeReader, before: Snapshot | None, after: Snapshot, *, sees_all: bool = False
 ) -> Iterator[pa.Table]:
     """Yield changes that lead from one snapshot to another, bucket by bucket; buckets of the same files are not read.
 
     Where a row may have come into another bucket, what it can have moved between is compared as a whole: a -D would
     come after the +I of the same key otherwise.
 
+    With `sees_all` rows count before they are compacted, of tables too whose readers see them only then.
     Of rows whose values changed only in columns that are not asked for there is nothing. UNSUPPORTED for a table
     without primary key: its rows cannot be told apart.
     """
@@ -41,7 +42,7 @@ def differences(
         rescaled = {values for values in totals[0].keys() & totals[1].keys() if totals[0][values] != totals[1][values]}
         places = list(dict.fromkeys((place[0], None if place[0] in rescaled else place[1]) for place in changed))
     for place in places:
-        yield from _of_place(ctx, reader, before, after, place)
+        yield from _of_place(ctx, reader, before, after, place, sees_all=sees_all)
 
 
 _Place: TypeAlias = tuple[Partition | None, int | None]
@@ -63,14 +64,20 @@ def _totals(files: _Files) -> dict[Partition, int]:
 
 
 def _of_place(
-    ctx: TableContext, reader: ChangeReader, before: Snapshot | None, after: Snapshot, place: _Place
+    ctx: TableContext,
+    reader: ChangeReader,
+    before: Snapshot | None,
+    after: Snapshot,
+    place: _Place,
+    *,
+    sees_all: bool,
 ) -> Iterator[pa.Table]:
     keys = ctx.schema.trimmed_keys
     wanted = list(dict.fromkeys([*reader.columns, *keys]))
     partitions = None if place[0] is None else [place[0]]
     buckets = None if place[1] is None else [place[1]]
     old, new = (
-        Scan(ctx, snapshot, wanted, reader.where, partitions=partitions, buckets=buckets).to_arrow()
+        Scan(ctx, snapshot, wanted, reader.where, partitions=partitions, buckets=buckets, sees_all=sees_all).to_arrow()
         for snapshot in (before, after)
     )
     position = match(new, old, keys)

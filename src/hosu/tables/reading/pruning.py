@@ -15,7 +15,7 @@ from hosu.tables.schemas import TableSchema
 from hosu.tables.types import DataField, arrow_type
 
 _KEYS_MAX = 1000
-"""More keys than this are not worth a hash each: then every bucket is read."""
+"""More keys or partitions than this are not worth naming each: then every one is asked whether it may match."""
 
 
 class PartitionFilter:
@@ -29,6 +29,17 @@ class PartitionFilter:
     def __call__(self, values: Partition, /) -> bool:
         """Whether rows of a partition match."""
         return self._predicate.may_match(bounds_of_row(self._fields, self._raw(values)))
+
+    def named(self) -> list[Partition] | None:
+        """Return the partitions that the predicate names one by one; None when it leaves some of their values open.
+
+        Some of them may not match: the predicate may ask for more.
+        """
+        fields = self._fields
+        if any(field.type.root.startswith(("TIME", "FLOAT", "DOUBLE")) for field in fields):
+            return None
+        named = _named_values(self._predicate, fields)
+        return None if named is None else [tuple(value.as_py() for value in row) for row in named]
 
     def may_match_range(self, least: Partition, greatest: Partition, null_counts: Sequence[int | None], /) -> bool:
         """Whether a partition between two may match."""
@@ -78,25 +89,32 @@ class BucketFilter:
 
 def _named_keys(schema: TableSchema, predicate: Predicate) -> list[pa.Array] | None:
     """Return all combinations of the values that a predicate allows of bucket keys; None when it leaves one open."""
+    fields = schema.bucket_fields
+    # Of what is equal there, two zeros and many NaNs, each has a hash of its own.
+    if any(field.type.root in {"FLOAT", "DOUBLE"} for field in fields):
+        return None
+    rows = _named_values(predicate, fields)
+    if rows is None:
+        return None
+    return [_array([row[place] for row in rows], arrow_type(field.type)) for place, field in enumerate(fields)]
+
+
+def _named_values(predicate: Predicate, fields: Sequence[DataField]) -> list[tuple[pa.Scalar, ...]] | None:
+    """Return all combinations of the values that a predicate allows of columns; None when it leaves one open."""
     named: dict[str, tuple[pa.Scalar, ...]] = {}
     for part in predicate.conjuncts():
         if isinstance(part, Compare) and part.operator == "=":
             named.setdefault(part.column, (part.value,))
         elif isinstance(part, In) and not part.is_negated:
             named.setdefault(part.column, part.values)
-    fields = schema.bucket_fields
     if not fields or any(field.name not in named for field in fields):
-        return None
-    # Of what is equal there, two zeros and many NaNs, each has a hash of its own.
-    if any(field.type.root in {"FLOAT", "DOUBLE"} for field in fields):
         return None
     count = 1
     for field in fields:
         count *= len(named[field.name])
     if count > _KEYS_MAX:
         return None
-    rows = list(product(*(named[field.name] for field in fields)))
-    return [_array([row[place] for row in rows], arrow_type(field.type)) for place, field in enumerate(fields)]
+    return list(product(*(named[field.name] for field in fields)))
 
 
 def _array(values: Sequence[pa.Scalar], kind: pa.DataType) -> pa.Array:

@@ -1,7 +1,8 @@
 """The rows of one split: as a table, or batch by batch in bounded memory."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
@@ -9,21 +10,65 @@ import pyarrow as pa
 from hosu.tables.compaction.buckets import key_reader
 from hosu.tables.compaction.folding import without_outdated
 from hosu.tables.compaction.levels import Levels
-from hosu.tables.compaction.ranges import key_ranges as ranges_by_run
 from hosu.tables.context import TableContext
+from hosu.tables.files.columns import leaf_count
 from hosu.tables.files.reading import read_file
+from hosu.tables.files.sharing import READ_STAGES, Shares, shares_of, usable
 from hosu.tables.merging import MergeSpec, fold, merge_stream
 from hosu.tables.merging.begun import Begun
+from hosu.tables.merging.overlay import Overlay, newest_wins, without_deletes
+from hosu.tables.merging.ranges import key_ranges
 from hosu.tables.merging.streams import Source
 from hosu.tables.options import MergeEngine
+from hosu.tables.pooling import run_all
 from hosu.tables.predicates import Predicate, conjunction
 from hosu.tables.reading.pruning import divide
 from hosu.tables.reading.splits import Split
+from hosu.tables.reading.splits import without_deletes as has_no_deletes
 from hosu.tables.records import DataFile
 from hosu.tables.types import arrow_schema
 
 _ADDING = frozenset({MergeEngine.AGGREGATION, MergeEngine.PARTIAL_UPDATE})
 """Engines that make a new row of an older one and what came to it."""
+
+_NEWER_SHARE = 8
+"""Of the memory, what newer files take when they are held may be an eighth: folding them takes that again, twice."""
+
+_SWELL = 6
+"""How much larger than its file its rows are taken to be in memory."""
+
+_VALUE_BYTES = 8
+"""What a value takes in memory at least."""
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """The files of a split as one run and what lies over it."""
+
+    base: tuple[DataFile, ...]
+    newer: tuple[DataFile, ...]
+
+    replaces: bool
+    """Whether of a key the newer row alone counts."""
+
+    is_plain: bool
+    """Whether the base does without the system columns: no row of it is a delete, nor newer than one of the others."""
+
+    @cached_property
+    def below(self) -> frozenset[str]:
+        """The names of the base's files."""
+        return frozenset(file.file_name for file in self.base)
+
+
+def _layers(split: Split, spec: MergeSpec) -> _Layers | None:
+    """Return the run of a split that is worth being looked up in, and the others; None when there is none."""
+    base = split.runs[0]
+    newer = tuple(file for run in split.runs[1:] for file in run)
+    if sum(file.row_count for file in base) < sum(file.row_count for file in newer):
+        return None
+    last = max(file.max_sequence_number for file in base)
+    is_before = all(last < file.min_sequence_number for file in newer)
+    return _Layers(base, newer, is_before and newest_wins(spec), is_before and all(map(has_no_deletes, base)))
 
 
 class SplitReader:
@@ -44,11 +89,13 @@ class SplitReader:
 
     def submit(self, split: Split) -> list[Begun[pa.Table]]:
         """Begin to read the files of a split; `made` makes its rows of them."""
-        return [Begun(self._ctx.pool, partial(self._file, split, file)) for file in split.files]
+        layers = self._layers(split)
+        return [Begun(self._ctx.pool, partial(self._file, split, file, layers)) for file in split.files]
 
     def table(self, split: Split) -> pa.Table:
         """Return the rows of a split."""
-        return self.made(split, [self._file(split, file) for file in split.files])
+        layers = self._layers(split)
+        return self.made(split, [self._file(split, file, layers) for file in split.files])
 
     def streamed(self, split: Split, memory_bytes: int) -> pa.Table:
         """Return the rows of a split whose files are not held while they are merged."""
@@ -64,7 +111,30 @@ class SplitReader:
             tables = without_outdated(
                 self._spec.keys, [(file.level, table) for file, table in zip(split.files, tables, strict=True)]
             )
-        return self._shown(fold(tables, self._spec, keep_deletes=False, sorted_output=False))
+            return self._shown(fold(tables, self._spec, keep_deletes=False, sorted_output=False))
+        layers = self._layers(split)
+        if layers is None:
+            return self._shown(fold(tables, self._spec, keep_deletes=False, sorted_output=False))
+        base, newer = tables[: len(layers.base)], tables[len(layers.base) :]
+        return pa.concat_tables(self._overlaid(layers, [pa.concat_tables(base)], newer, is_whole=True))
+
+    def _overlaid(
+        self, layers: _Layers, base: Iterable[pa.Table], newer: Sequence[pa.Table], *, is_whole: bool
+    ) -> Iterator[pa.Table]:
+        """Yield what becomes of the rows of a base, which come whole or in the order of the key, and of newer ones."""
+        assert self._spec is not None
+        overlay = Overlay(newer, self._spec, replaces=layers.replaces) if newer else None
+        for rows in base:
+            found = without_deletes(rows) if overlay is None else overlay.over(rows, is_last=is_whole)
+            # Where rows of the base do not change, the condition was asked when they were read.
+            yield found.select(self.columns) if layers.replaces else self._shown(found)
+        if overlay is not None:
+            yield self._shown(overlay.rest())
+
+    def _layers(self, split: Split) -> _Layers | None:
+        if self._spec is None or not split.needs_merge or self._is_stacked:
+            return None
+        return _layers(split, self._spec)
 
     def batches(self, split: Split, memory_bytes: int, *, ahead: bool = True) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a split, of which about so much is held at a time.
@@ -73,17 +143,28 @@ class SplitReader:
         """
         if not split.needs_merge:
             for file in split.files:
-                yield from read_file(**self._asked(split, file), as_reader=True)
+                shares = self._shares(split, [(file,)], memory_bytes)
+                yield from self._source(split, (file,), shares)()
             return
         assert self._spec is not None
         if self._is_stacked:
             yield from self._stacked_batches(split, memory_bytes)
             return
-        sources = [self._source(split, run) for run in split.runs]
+        layers = self._layers(split)
+        if layers is not None and self._weight(layers.newer) <= memory_bytes // _NEWER_SHARE:
+            tasks = [partial(self._file, split, file, layers) for file in layers.newer]
+            newer = run_all(self._ctx.pool, tasks) if ahead else [task() for task in tasks]
+            shares = self._shares(split, [layers.base], memory_bytes)
+            base = (pa.Table.from_batches([batch]) for batch in self._source(split, layers.base, shares, layers)())
+            for rows in self._overlaid(layers, base, newer, is_whole=False):
+                yield from (part for part in rows.to_batches() if part.num_rows)
+            return
+        shares = self._shares(split, split.runs, memory_bytes)
         merged = merge_stream(
-            sources,
+            [self._source(split, run, shares) for run in split.runs],
+            self._stored_schema(split),
             self._spec,
-            memory_bytes=memory_bytes,
+            held_bytes=shares.held_bytes,
             keep_deletes=False,
             sorted_output=False,
             pool=self._ctx.pool if ahead else None,
@@ -97,36 +178,67 @@ class SplitReader:
         assert self._spec is not None
         levels = Levels.of(split.files, 1, key_reader(self._ctx))
         runs = list(reversed(levels.runs))
-        sources = [self._source(split, run.files)() for run in runs]
-        schema = read_file(**self._asked(split, split.files[0]), as_reader=True).schema
-        for tables in ranges_by_run(sources, schema, self._spec.keys, memory_bytes=memory_bytes):
+        shares = self._shares(split, [run.files for run in runs], memory_bytes)
+        sources = [self._source(split, run.files, shares)() for run in runs]
+        schema = self._stored_schema(split)
+        for tables in key_ranges(sources, schema, self._spec.keys, held_bytes=shares.held_bytes):
             stacked = [(run.level, table) for run, table in zip(runs, tables, strict=True)]
             kept = without_outdated(self._spec.keys, stacked)
             rows = self._shown(fold(kept, self._spec, keep_deletes=False, sorted_output=False))
             yield from (part for part in rows.to_batches() if part.num_rows)
 
-    def _source(self, split: Split, run: tuple[DataFile, ...]) -> Source:
+    def _source(self, split: Split, run: tuple[DataFile, ...], shares: Shares, layers: _Layers | None = None) -> Source:
         def opened() -> Iterator[pa.RecordBatch]:
             for file in run:
-                yield from read_file(**self._asked(split, file), as_reader=True)
+                yield from read_file(
+                    **self._asked(split, file, layers),
+                    as_reader=True,
+                    batch_bytes=shares.batch_bytes,
+                    buffer_bytes=shares.buffer_bytes,
+                )
 
         return opened
 
-    def _file(self, split: Split, file: DataFile) -> pa.Table:
-        return read_file(**self._asked(split, file))
+    def _shares(self, split: Split, runs: Sequence[Sequence[DataFile]], memory_bytes: int) -> Shares:
+        """Share memory out among runs that are read side by side."""
+        schema = self._stored_schema(split)
+        names = {*self._ctx.schema.names, *schema.names}
+        leaves = {name: leaf_count(schema.field(name).type) for name in schema.names}
+        others = sum(leaf_count(self._ctx.schema.arrow.field(name).type) for name in names - leaves.keys())
+        count = sum(leaves.values())
+        return shares_of(runs, count, usable(memory_bytes), of_leaves=count + others, stages=READ_STAGES)
 
-    def _asked(self, split: Split, file: DataFile) -> dict[str, Any]:
+    def _stored_schema(self, split: Split) -> pa.Schema:
+        """Return the columns that are read of the files of a split, unless they lie below others."""
+        schema: pa.Schema = read_file(**self._asked(split, split.files[0]), as_reader=True).schema
+        return schema
+
+    def _weight(self, files: Sequence[DataFile]) -> int:
+        rows, size_bytes = sum(file.row_count for file in files), sum(file.file_size for file in files)
+        return max(size_bytes * _SWELL, rows * _VALUE_BYTES * len(self._merged))
+
+    def _file(self, split: Split, file: DataFile, layers: _Layers | None) -> pa.Table:
+        return read_file(**self._asked(split, file, layers))
+
+    def _asked(self, split: Split, file: DataFile, layers: _Layers | None = None) -> dict[str, Any]:
         """Say what to read of a file. Before rows are merged only the key can decide about them."""
-        where = self._by_key if split.needs_merge else self._where
+        columns, where, with_system = self.columns, self._where, False
+        if split.needs_merge:
+            columns, where, with_system = self._merged, self._by_key, True
+        if layers is not None and file.file_name in layers.below:
+            with_system = not layers.is_plain
+            if layers.replaces:
+                assert self._spec is not None
+                columns, where = list(dict.fromkeys([*self.columns, *self._spec.keys])), self._where
         return {
             "ctx": self._ctx,
             "partition": split.partition,
             "bucket": split.bucket,
             "file": file,
-            "columns": self._merged if split.needs_merge else self.columns,
+            "columns": columns,
             "predicate": where,
             "vector": split.vectors.get(file.file_name),
-            "with_system": split.needs_merge,
+            "with_system": with_system,
             "exact": where is not None,
         }
 

@@ -2,8 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from functools import partial
 from itertools import islice
@@ -15,13 +15,15 @@ from hosu.kernel.errors import CorruptError, ErrorKind, InvalidInputError
 from hosu.kernel.limits import MIB
 from hosu.tables.context import TableContext
 from hosu.tables.merging.begun import Begun
+from hosu.tables.options import Options
 from hosu.tables.predicates import Predicate
 from hosu.tables.reading.ahead import Ahead
-from hosu.tables.reading.outputs import TorchRows, library, register
+from hosu.tables.reading.outputs import TorchRows, library, register, torch_rows
 from hosu.tables.reading.pruning import divide
 from hosu.tables.reading.rows import SplitReader
 from hosu.tables.reading.splits import Split, plan
 from hosu.tables.records import Partition, Snapshot
+from hosu.tables.schemas import TableSchema
 from hosu.tables.snapshots import leases
 from hosu.tables.types import arrow_schema
 
@@ -56,6 +58,7 @@ class Scan:
 
     Nothing is read before one of its methods asks, and each of them reads anew. The snapshot's files are kept from
     expiring as long as that lasts. Without a snapshot, which is a table before its first commit, there are no rows.
+    With `sees_all` rows are there too that readers do not see before they are compacted.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Scan:
         partitions: Collection[Partition] | None = None,
         buckets: Collection[int] | None = None,
         memory_bytes: int | None = None,
+        sees_all: bool = False,
     ) -> None:
         if limit is not None and limit < 0:
             raise InvalidInputError(ErrorKind.QUERY_INVALID, f"limit is {limit}: give 0 or more")
@@ -83,6 +87,7 @@ class Scan:
         self._limit = limit
         self._partitions = partitions
         self._buckets = buckets
+        self._sees_all = sees_all
         self._memory_bytes = ctx.memory_bytes if memory_bytes is None else memory_bytes
 
     @property
@@ -104,7 +109,14 @@ class Scan:
         """Return what is read: files that belong together, which several readers may share out among them."""
         if self.snapshot is None or self._limit == 0:
             return []
-        found = plan(self._ctx, self.snapshot, self._where, partitions=self._partitions, buckets=self._buckets)
+        found = plan(
+            self._ctx,
+            self.snapshot,
+            self._where,
+            partitions=self._partitions,
+            buckets=self._buckets,
+            sees_all=self._sees_all,
+        )
         return found if self._limit is None else self._enough(found, self._limit)
 
     def _enough(self, splits: list[Split], limit: int) -> list[Split]:
@@ -209,25 +221,30 @@ class Scan:
         share = memory_bytes // (2 * _AHEAD)
         ahead: deque[tuple[Split, Begun[pa.Table] | None]] = deque()
         waiting = iter(splits)
+        swell = 0
         try:
             while True:
-                for split in islice(waiting, _AHEAD - len(ahead)):
-                    small = self._weight(split) <= share
+                # The first tells how much larger than its file rows are here: of text that repeats a thousandfold.
+                for split in islice(waiting, (_AHEAD if swell else 1) - len(ahead)):
+                    small = swell > 0 and self._weight(split, swell) <= share
                     ahead.append((split, Begun(self._ctx.pool, partial(reader.table, split)) if small else None))
                 if not ahead:
                     return
                 split, future = ahead.popleft()
-                if future is None:
-                    yield from reader.batches(split, memory_bytes // 2)
-                else:
-                    yield from (batch for batch in future.result().to_batches() if batch.num_rows)
+                read = 0
+                made = reader.batches(split, memory_bytes // 2) if future is None else future.result().to_batches()
+                for batch in made:
+                    read += batch.nbytes
+                    if batch.num_rows:
+                        yield batch
+                swell = max(swell, _SWELL, read // max(split.size_bytes, 1))
         finally:
             for _, future in ahead:
                 if future is not None:
                     future.cancel()
 
-    def _weight(self, split: Split) -> int:
-        return max(split.size_bytes * _SWELL, _rows(split) * _ROW_BYTES * len(self._fields))
+    def _weight(self, split: Split, swell: int) -> int:
+        return max(split.size_bytes * swell, _rows(split) * _ROW_BYTES * len(self._fields))
 
     def count(self) -> int:
         """Return how many rows there are: from metadata alone where no rows have to be merged or looked at."""
@@ -271,25 +288,34 @@ class Scan:
         made._where = where  # noqa: SLF001 - of its own class
         return made
 
-    def within(self, ctx: TableContext) -> "Scan":
-        """Return the same read with another context of the table, such as one with threads of its own."""
-        return Scan(
-            ctx,
-            self.snapshot,
-            self.columns,
-            self._where,
-            self._limit,
-            partitions=self._partitions,
-            buckets=self._buckets,
-            memory_bytes=self._memory_bytes,
-        )
+    def elsewhere(self) -> "Callable[[], AbstractContextManager[Scan]]":
+        """Return what opens the same read in another process, where the table is opened anew; it can be pickled."""
+        if self._ctx.reopen is None:
+            raise TypeError("this table was not opened by a catalog, so that no other process can open it")
+        make = partial(
+            Scan, snapshot=self.snapshot, columns=self.columns, where=self._where, limit=self._limit,
+            partitions=self._partitions, buckets=self._buckets, memory_bytes=self._memory_bytes,
+            sees_all=self._sees_all,
+        )  # fmt: skip
+        return partial(_open_elsewhere, self._ctx.reopen, self._ctx.schema, self._ctx.options, make)
 
     def to_torch(self, batch_rows: int = 1024) -> TorchRows:
         """Return an iterable dataset for PyTorch: of each batch the columns, as tensors where they are numbers.
 
-        Workers of a DataLoader share the splits out among them. PyTorch has to be installed.
+        For `DataLoader(…, batch_size=None)`, whose workers share the splits among them. PyTorch has to be installed.
         """
-        return TorchRows(self, self._ctx, batch_rows)
+        return torch_rows(self, batch_rows)
+
+
+@contextmanager
+def _open_elsewhere(
+    reopen: Callable[[], AbstractContextManager[TableContext]],
+    schema: TableSchema,
+    options: Options,
+    make: Callable[[TableContext], Scan],
+) -> Iterator[Scan]:
+    with reopen() as ctx:
+        yield make(ctx.with_schema(schema, options))
 
 
 @contextmanager

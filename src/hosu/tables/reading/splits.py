@@ -58,24 +58,28 @@ def plan(
     partitions: Collection[Partition] | None = None,
     buckets: Collection[int] | None = None,
     levels: Collection[int] | None = None,
+    sees_all: bool = False,
 ) -> list[Split]:
     """Return what to read of a snapshot to find the rows that match: pruned by partition, bucket, key and file.
 
     Rows of level 0 of first-row tables and of tables with deletion vectors are not seen before they are compacted, as
-    in Paimon, unless `deletion-vectors.merge-on-read` says otherwise. Rows of the postpone bucket never are.
+    in Paimon, unless `deletion-vectors.merge-on-read` or `sees_all` say otherwise. Rows of the postpone bucket never
+    are.
     """
     if isinstance(where, Always) and not where.truth:
         return []
     schema = ctx.schema
     by_partition, by_key, by_value = divide(schema, where)
     condition = None if by_partition is None else PartitionFilter(by_partition, schema.partition_fields)
+    if partitions is None and condition is not None:
+        partitions = condition.named()
     entries = live_entries(
         ctx,
         snapshot,
         partitions=partitions if partitions is not None else condition,
         buckets=buckets,
         levels=levels,
-        file_filter=_above_level_0 if _skips_level_0(ctx) else None,
+        file_filter=_above_level_0 if _skips_level_0(ctx) and not sees_all else None,
     )
     if partitions is not None and condition is not None:
         entries = [entry for entry in entries if condition(partition_values(ctx, entry.partition))]
@@ -137,6 +141,8 @@ def _groups(ctx: TableContext, files: Sequence[DataFile]) -> list[tuple[tuple[tu
     if not ctx.schema.is_primary_key_table:
         ordered = sorted(files, key=lambda file: (file.min_sequence_number, file.file_name))
         return [(((file,),), False) for file in ordered]
+    if len(files) == 1:
+        return [((tuple(files),), not without_deletes(files[0]))]
     key_of = key_reader(ctx)
     if _is_raw(ctx, files):
         ordered = sorted(files, key=lambda file: key_of(file.min_key))

@@ -408,15 +408,41 @@ def test_more_runs_than_are_read_side_by_side_are_compacted_the_oldest_first(
     monkeypatch.setattr(buckets, "RUNS_MAX", 4)
     ctx = make(options=options)
     for number in range(11):
-        write(ctx, (number % 3, number, "a"))
+        write(ctx, (number % 2, number, "a"), (9, number, "a"))
 
     snapshots = compact(ctx, full=True)
 
-    assert [len(live_entries(ctx, snapshot)) for snapshot in snapshots] == [8, 5, 2, 1]
+    # Four make one of the top level, four and three one each of levels below it, and those three make one at last.
+    assert [len(live_entries(ctx, snapshot)) for snapshot in snapshots] == [8, 5, 3, 1]
     assert levels(ctx) == [5]
-    assert rows_of(ctx) == [(0, 9, "a"), (1, 10, "a"), (2, 8, "a")]
+    assert rows_of(ctx) == [(0, 10, "a"), (1, 9, "a"), (9, 10, "a")]
     if "changelog-producer" in options:
-        assert [change[:3] for change in changelog_of(ctx)][-2:] == [("-U", 1, 7), ("+U", 1, 10)]
+        changes = [change[:3] for change in changelog_of(ctx)]
+        assert [change for change in changes if change[1] == 9][-2:] == [("-U", 9, 7), ("+U", 9, 10)]
+
+
+def test_files_that_do_not_overlap_are_read_one_after_the_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "RUNS_MAX", 2)
+    ctx = make()
+    for number in range(6):
+        write(ctx, (number % 3, number, "a"))
+
+    assert len(compact(ctx, full=True)) == 1
+    assert rows_of(ctx) == [(0, 3, "a"), (1, 4, "a"), (2, 5, "a")]
+
+
+@pytest.mark.parametrize("engine", ["deduplicate", "aggregation", "partial-update"])
+def test_runs_that_are_too_many_for_the_memory_are_compacted_in_parts(make: Make, engine: str) -> None:
+    sums = {"fields.v.aggregate-function": "sum"} if engine == "aggregation" else {}
+    ctx = make(options={"merge-engine": engine, **sums})
+    for number in range(9):
+        write(ctx, *((key, number, "a") for key in range(50)))
+
+    snapshots = compact(ctx, full=True, memory_bytes=1 << 20)
+
+    assert len(snapshots) > 1
+    assert levels(ctx) == [5]
+    assert sorted(rows_of(ctx)) == [(key, 36 if engine == "aggregation" else 8, "a") for key in range(50)]
 
 
 def test_small_files_of_an_append_table_are_made_one(make: Make) -> None:

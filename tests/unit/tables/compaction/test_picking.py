@@ -70,10 +70,30 @@ def test_level_0_is_never_written() -> None:
     assert picked(levels, Policy()) == ([1, 1, 1, 1024, 1024 * 1024], 5)
 
 
-def test_a_pick_by_number_takes_the_levels_that_are_then_of_like_size() -> None:
+def test_a_pick_by_number_takes_the_level_in_with_which_none_is_left_to_write() -> None:
     levels = levels_of((0, 10), (0, 20), (1, 97), (2, 100), count=3)
 
-    assert picked(levels, Policy(trigger=3)) == ([10, 20, 97, 100], 2)
+    assert picked(levels, Policy(trigger=3)) == ([10, 20, 97], 1)
+
+
+def test_a_pick_by_number_leaves_out_larger_runs_of_level_0_only_if_a_level_is_left_to_write() -> None:
+    levels = levels_of((0, 3), (0, 2), (0, 68), (0, 55), (0, 7), (2, 54), (5, 204), (6, 488), count=8)
+
+    assert picked(levels, Policy(max_amplification_percent=103)) == ([3, 2, 68, 55, 7, 54], 2)
+
+
+@pytest.mark.parametrize(
+    ("runs", "taken"),
+    [
+        ([(0, 4), (1, 379), (2, 77)], ([4, 379, 77], 6)),
+        ([(0, 99), (0, 1), (1, 116), (4, 448)], ([99, 1, 116], 3)),
+        ([(0, 4), (2, 379), (3, 77)], ([4], 1)),
+    ],
+)
+def test_level_1_goes_along_where_level_0_must_go(runs: list[tuple[int, int]], taken: tuple[list[int], int]) -> None:
+    policy = Policy(max_amplification_percent=1_000, forces_level_0=True)
+
+    assert picked(levels_of(*runs, count=7), policy) == taken
 
 
 @pytest.mark.parametrize(("percent", "taken"), [(10, None), (20, [8, 9, 10])])

@@ -257,11 +257,12 @@ def test_a_stream_reads_of_its_runs_no_more_than_its_memory_allows() -> None:
             keys = [(key * 2 + offset, key) for key in range(start, start + batch_rows)]
             yield run(*keys, first=start).to_batches()[0]
 
-    one_batch = run(*[(key, key) for key in range(batch_rows)]).nbytes
+    whole = run(*[(key, key) for key in range(batch_rows)])
+    one_batch, schema = whole.nbytes, whole.schema
     sources = [lambda: source(0), lambda: source(1)]
     keys: list[int] = []
     held_most = 0
-    for batch in merge_stream(sources, spec_of({}), memory_bytes=one_batch * 16, keep_deletes=False):
+    for batch in merge_stream(sources, schema, spec_of({}), held_bytes=one_batch * 4, keep_deletes=False):
         held_most = max(held_most, len(read) * batch_rows - len(keys))
         keys += batch.column(0).to_pylist()
     assert keys == list(range(2 * rows))

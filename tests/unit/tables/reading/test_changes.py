@@ -152,6 +152,28 @@ def test_overwrites_are_read_when_the_table_says_so(make: MakeTable) -> None:
     assert sorted(found) == sorted([(2, "-D", 1, 1.0), (2, "-U", 3, 3.0), (2, "+U", 3, 9.0), (2, "+I", 4, 4.0)])
 
 
+@pytest.mark.parametrize("options", [{"merge-engine": "first-row"}, {"deletion-vectors.enabled": "true"}])
+def test_overwrites_are_read_before_they_are_compacted(make: MakeTable, options: dict[str, str]) -> None:
+    late = {"streaming-read-overwrite": "true", "overwrite-upgrade": "false", "write-only": "true"}
+    ctx = make(options={**options, **late})
+    upsert(ctx, [ticks((1, 1.0, "a"), (2, 2.0, "b"))])
+    overwrite(ctx, [ticks((2, 9.0, "b"), (3, 3.0, "c"))])
+    found = said(changes(ctx, from_snapshot=2))
+    assert sorted(found) == sorted([(2, "-D", 1, 1.0), (2, "-U", 2, 2.0), (2, "+U", 2, 9.0), (2, "+I", 3, 3.0)])
+
+
+@pytest.mark.parametrize("options", [{"merge-engine": "first-row"}, {"deletion-vectors.enabled": "true"}])
+def test_a_full_start_has_the_rows_that_are_not_compacted_yet(make: MakeTable, options: dict[str, str]) -> None:
+    ctx = make(options={**options, "write-only": "true"})
+    upsert(ctx, [ticks((1, 1.0, "a"), (2, 2.0, "b"))])
+    compact(ctx, full=True)
+    upsert(ctx, [ticks((3, 3.0, "c"))])
+    seen = said(changes(ctx))
+    compact(ctx, full=True)
+    seen += said(changes(ctx, from_snapshot=4))
+    assert sorted(seen) == [(3, "+I", 1, 1.0), (3, "+I", 2, 2.0), (3, "+I", 3, 3.0)]
+
+
 def test_changes_between_snapshots_leave_out_the_first_and_include_the_last(fed: TableContext) -> None:
     first, last = find.load(fed, 1), find.load(fed, 3)
     assert said(changes_between(fed, first, last)) == FED[2:]

@@ -1,5 +1,7 @@
 """Reading a snapshot: which files, which rows, in which form."""
 
+import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -11,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from tests.support.table_rows import MakeTable, ticks
+from tests.support.torch import IterableDataset, stand_in
 
 from hosu.kernel.errors import CorruptError, HosuError, UnsupportedError
 from hosu.kernel.fileio.memory import MemoryFileIO
@@ -18,9 +21,11 @@ from hosu.tables.catalog import Catalog
 from hosu.tables.compaction.compacting import compact
 from hosu.tables.context import TableContext
 from hosu.tables.evolution import UpdateType
+from hosu.tables.files.parquet import ParquetFileReader
 from hosu.tables.predicates import Predicate, parse_where
 from hosu.tables.reading import Scan, changes, outputs
 from hosu.tables.reading import scan as reading_scan
+from hosu.tables.reading.pruning import PartitionFilter
 from hosu.tables.records import RowKind, Snapshot
 from hosu.tables.snapshots import find
 from hosu.tables.types import DataType
@@ -72,6 +77,10 @@ def test_deleted_keys_are_not_read(make: MakeTable) -> None:
     upsert(ctx, [ticks((1, 1.0, "a"), (2, 2.0, "b"))])
     delete_where(ctx, where(ctx, "id = 2"))
     assert read(ctx) == [(1, 1.0, "a")]
+    assert read(ctx, "price < 5", columns=["note"]) == [("a",)]
+    both = make()
+    upsert(both, [ticks((1, 1.0, "a"), (2, 2.0, "b"))], kinds=pa.array([RowKind.INSERT, RowKind.DELETE], pa.int8()))
+    assert read(both, "price < 5", columns=["note"]) == [("a",)]
     only_deletes = make()
     upsert(only_deletes, [ticks((1, 1.0, "a"))], kinds=pa.array([RowKind.DELETE], pa.int8()))
     assert read(only_deletes) == []
@@ -244,39 +253,19 @@ def test_a_library_that_is_missing_is_named(make: MakeTable) -> None:
         outputs.library("no_such_library")
 
 
-class Torch:
-    """As much of PyTorch as rows need: a module of that name, without installing it."""
-
-    class utils:  # noqa: N801 - the module's name
-        class data:  # noqa: N801 - the module's name
-            worker: Any = None
-
-            @classmethod
-            def get_worker_info(cls) -> Any:
-                return cls.worker
-
-    @staticmethod
-    def from_numpy(values: Any) -> Any:
-        return values
-
-
 def test_batches_for_torch_are_of_one_size_and_shared_among_workers(
     make: MakeTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = make((), options={"bucket": "-1"})
     for start in (0, 10, 20):
         insert(ctx, [ticks(*((number, float(number), "a") for number in range(start, start + 10)))])
-    monkeypatch.setattr(outputs, "library", lambda _name: Torch)
-    batches = list(Scan(ctx, latest(ctx)).to_torch(batch_rows=12))
+    monkeypatch.setitem(sys.modules, "torch", stand_in())
+    rows = Scan(ctx, latest(ctx)).to_torch(batch_rows=12)
+    assert isinstance(rows, IterableDataset), "what a DataLoader asks"
+    batches = list(rows)
     assert [len(batch["id"]) for batch in batches] == [12, 12, 6]
     assert sorted(int(value) for batch in batches for value in batch["id"]) == list(range(30))
     assert batches[0]["note"][0] == "a"
-    found: list[int] = []
-    for number in range(2):
-        worker = type("Worker", (), {"id": number, "num_workers": 2})
-        monkeypatch.setattr(Torch.utils.data, "worker", worker)
-        found += [int(value) for batch in Scan(ctx, latest(ctx)).to_torch() for value in batch["id"]]
-    assert sorted(found) == list(range(30))
 
 
 @pytest.mark.parametrize("merges", [1, 3])
@@ -304,3 +293,72 @@ def test_a_read_goes_on_without_the_threads_of_its_pool(make: MakeTable) -> None
     assert found.num_rows == 30
     pool.shutdown()
     assert Scan(narrow, latest(narrow), memory_bytes=1).to_reader().read_all().num_rows == 30
+
+
+@pytest.mark.parametrize("options", [{}, {"sequence.field": "price"}, {"merge-engine": "partial-update"}])
+def test_few_newer_rows_over_many_give_the_same_rows_however_they_are_read(
+    make: MakeTable, options: dict[str, str]
+) -> None:
+    ctx = make(options={"file.block-size": "16 kb", **options})
+    count = 4000
+    rows = {number: (number, float(number % 100), f"n{number}") for number in range(count)}
+    upsert(ctx, [ticks(*rows.values())])
+    compact(ctx, full=True)
+    for number, price in ((5, 500.0), (77, 600.0), (count + 1, 501.0), (78, 99.5)):
+        rows[number] = (number, price, "new")
+        upsert(ctx, [ticks(rows[number])])
+    if options.get("merge-engine") is None:
+        delete_where(ctx, where(ctx, "id = 79"))
+        rows.pop(79)
+    assert any(split.needs_merge for split in Scan(ctx, latest(ctx)).splits())
+    assert read(ctx) == sorted(rows.values(), key=repr)
+    assert read(ctx, "price = 77") == sorted((row for row in rows.values() if row[1] == 77), key=repr)
+    assert read(ctx, "price >= 99") == sorted((row for row in rows.values() if row[1] >= 99), key=repr)
+    assert read(ctx, "note = 'new'", columns=["price"]) == sorted(
+        ((row[1],) for row in rows.values() if row[2] == "new"), key=repr
+    )
+    assert read(ctx, "id in (5, 6, 80) and price < 400") == [rows[6], rows[80]]
+
+
+def test_row_groups_of_an_older_run_without_matches_are_not_read(
+    make: MakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = make(options={"file.block-size": "4 kb"})
+    upsert(ctx, [ticks(*((number, float(number), "a" * 99) for number in range(3000)))])
+    compact(ctx, full=True)
+    upsert(ctx, [ticks((1, 0.5, "new"), (2999, 0.5, "new"))])
+    groups = []
+    before = ParquetFileReader.read
+
+    def noting(self: ParquetFileReader, names: Sequence[str], chosen: Sequence[int] | None) -> pa.Table:
+        groups.append((chosen, self.metadata.num_row_groups))
+        return before(self, names, chosen)
+
+    monkeypatch.setattr(ParquetFileReader, "read", noting)
+    assert Scan(ctx, latest(ctx), where=where(ctx, "price < 10")).to_arrow().num_rows == 11
+    assert sorted(groups, key=repr) == [(None, 1), ([0], 6)]
+
+
+def test_partitions_that_are_named_are_found_without_asking_each(
+    make: MakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = pa.schema([("d", pa.date32()), ("s", pa.string()), ("id", pa.int64())])
+    ctx = make(("d", "s", "id"), partitions=("d", "s"), schema=schema)
+    days = [date(2026, 1, day) for day in range(1, 9)]
+    placed_rows = [(day, name, 1) for day in days for name in ("a", "b", "ü")]
+    upsert(ctx, [pa.table([list(column) for column in zip(*placed_rows, strict=True)], schema=schema)])
+    asked = []
+    before = PartitionFilter.__call__
+
+    def noting(self: PartitionFilter, values: Any) -> bool:
+        asked.append(values)
+        return before(self, values)
+
+    monkeypatch.setattr(PartitionFilter, "__call__", noting)
+    assert read(ctx, "d = '2026-01-03' and s in ('ü', 'c')") == [(days[2], "ü", 1)]
+    assert set(asked) == {(days[2], "ü")}
+    assert read(ctx, "d in ('2026-01-03', '2026-01-04') and s = 'a' and d > '2026-01-03'") == [(days[3], "a", 1)]
+    assert read(ctx, "d = '2026-01-03' and s is null") == []
+    asked.clear()
+    assert len(read(ctx, "d = '2026-01-03'")) == 3
+    assert len(set(asked)) == len(placed_rows)

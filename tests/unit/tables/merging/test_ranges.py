@@ -8,8 +8,8 @@ from itertools import pairwise
 import pyarrow as pa
 import pytest
 
-from hosu.tables.compaction import ranges
-from hosu.tables.compaction.ranges import key_at, key_ranges
+from hosu.tables.compaction.lookups import key_at
+from hosu.tables.merging.ranges import key_ranges
 
 SCHEMA = pa.schema([("a", pa.string()), ("b", pa.int64()), ("v", pa.int64())])
 Row = tuple[str, int, int]
@@ -25,14 +25,9 @@ def rows_of(table: pa.Table) -> list[Row]:
     return list(zip(*(table[name].to_pylist() for name in SCHEMA.names), strict=True))
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "BYTES_MIN", 1)
-
-
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("memory_bytes", [1, 2_000, 1 << 20])
-def test_every_row_comes_once_and_no_key_is_in_two_ranges(seed: int, memory_bytes: int) -> None:
+@pytest.mark.parametrize("held_bytes", [1, 500, 1 << 20])
+def test_every_row_comes_once_and_no_key_is_in_two_ranges(seed: int, held_bytes: int) -> None:
     chance = random.Random(seed)
     runs = []
     for _ in range(chance.randrange(1, 5)):
@@ -40,9 +35,7 @@ def test_every_row_comes_once_and_no_key_is_in_two_ranges(seed: int, memory_byte
         runs.append(sorted((chance.choice("abcß"), chance.randrange(12), chance.randrange(99)) for _ in range(count)))
 
     found = list(
-        key_ranges(
-            [batches(run, chance.randrange(1, 9)) for run in runs], SCHEMA, ["a", "b"], memory_bytes=memory_bytes
-        )
+        key_ranges([batches(run, chance.randrange(1, 9)) for run in runs], SCHEMA, ["a", "b"], held_bytes=held_bytes)
     )
 
     for number, run in enumerate(runs):
@@ -58,24 +51,24 @@ def test_every_row_comes_once_and_no_key_is_in_two_ranges(seed: int, memory_byte
 def test_a_key_with_more_rows_than_memory_allows_comes_whole() -> None:
     run: list[Row] = [("a", 1, number) for number in range(1_000)]
 
-    found = list(key_ranges([batches(run, 10), batches([("a", 2, 0)], 1)], SCHEMA, ["a", "b"], memory_bytes=1))
+    found = list(key_ranges([batches(run, 10), batches([("a", 2, 0)], 1)], SCHEMA, ["a", "b"], held_bytes=1))
 
     assert [[table.num_rows for table in tables] for tables in found] == [[1_000, 0], [0, 1]]
 
 
 def test_what_is_held_stays_within_the_memory_allowed() -> None:
     run: list[Row] = [("key", number, number) for number in range(20_000)]
-    memory_bytes = 100_000
+    held_bytes = 20_000
 
-    found = list(key_ranges([batches(run, 100), batches(run, 100)], SCHEMA, ["a", "b"], memory_bytes=memory_bytes))
+    found = list(key_ranges([batches(run, 100), batches(run, 100)], SCHEMA, ["a", "b"], held_bytes=held_bytes))
 
     assert len(found) > 10
-    assert max(sum(table.nbytes for table in tables) for tables in found) < memory_bytes
+    assert max(sum(table.nbytes for table in tables) for tables in found) < 2 * held_bytes
 
 
 def test_no_sources_and_empty_ones_have_no_ranges() -> None:
-    assert list(key_ranges([], SCHEMA, ["a"], memory_bytes=1)) == []
-    assert list(key_ranges([iter(()), iter(())], SCHEMA, ["a"], memory_bytes=1)) == []
+    assert list(key_ranges([], SCHEMA, ["a"], held_bytes=1)) == []
+    assert list(key_ranges([iter(()), iter(())], SCHEMA, ["a"], held_bytes=1)) == []
 
 
 def test_times_compare_to_the_last_nanosecond() -> None:
