@@ -158,8 +158,8 @@ class Flink:
         parameters = GatewayParameters(
             port=int(port), auth_token=token, auto_convert=True, enable_memory_management=False
         )
-        self._gateway = JavaGateway(gateway_parameters=parameters)
-        self._java = self._gateway.jvm
+        self.gateway = JavaGateway(gateway_parameters=parameters)
+        self._java = self.gateway.jvm
         configuration = self._java.org.apache.flink.configuration.Configuration()
         for name, value in {**SMALL, "io.tmp.dirs": str(home), **(settings or {})}.items():
             configuration.setString(name, value)
@@ -237,7 +237,7 @@ class Flink:
 
     def close(self) -> None:
         """End Java."""
-        self._gateway.close()
+        self.gateway.close()
         assert self._process.stdin is not None, "asked for"
         with contextlib.suppress(OSError):
             self._process.stdin.close()
