@@ -1,6 +1,6 @@
 """Append tables: small files made one, and rows that deletion vectors leave out written off."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,13 @@ def plan_append(
 
 
 def compact_append(
-    ctx: "TableContext", snapshot: Snapshot, place: Place, *, full: bool = False, rewrite: bool = False
+    ctx: "TableContext",
+    snapshot: Snapshot,
+    place: Place,
+    *,
+    full: bool = False,
+    rewrite: bool = False,
+    beat: Callable[[], None] | None = None,
 ) -> Compacted | None:
     """Make small files of a bucket one; None when there is nothing to do. As `compact_bucket` does otherwise."""
     vectors: Vectors = {}
@@ -67,7 +73,7 @@ def compact_append(
                 ctx,
                 place.partition,
                 place.bucket,
-                _rows(ctx, place, ordered, vectors),
+                _rows(ctx, place, ordered, vectors, beat),
                 level=0,
                 source=FileSource.COMPACT,
                 first_sequence=ordered[0].min_sequence_number,
@@ -88,8 +94,16 @@ def compact_append(
     return Compacted(change, reason, rows, sum(file.file_size for file in taken), discard)
 
 
-def _rows(ctx: "TableContext", place: Place, files: Sequence[DataFile], vectors: Vectors) -> Iterator[pa.RecordBatch]:
+def _rows(
+    ctx: "TableContext",
+    place: Place,
+    files: Sequence[DataFile],
+    vectors: Vectors,
+    beat: Callable[[], None] | None,
+) -> Iterator[pa.RecordBatch]:
     for file in files:
+        if beat is not None:
+            beat()
         yield from read_file(
             ctx,
             place.partition,

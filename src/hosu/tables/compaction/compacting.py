@@ -1,7 +1,7 @@
 """Compacting a table: its buckets one after the other, each of them held by nobody else meanwhile."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -11,7 +11,7 @@ from hosu.kernel.errors import ConflictError, CorruptError
 from hosu.tables.commit.commit import commit
 from hosu.tables.compaction.appending import FULL, SMALL_FILES, compact_append, plan_append
 from hosu.tables.compaction.buckets import Compacted, Place, compact_bucket, levels_of, plan_bucket
-from hosu.tables.compaction.claims import claimed
+from hosu.tables.compaction.claims import Claim, claimed
 from hosu.tables.freshness import up_to
 from hosu.tables.manifests import PartitionFilter, live_entries, partition_values
 from hosu.tables.records import DataFile, ManifestEntry, Partition, Snapshot
@@ -173,6 +173,7 @@ class _Run:
         self._gives_up = gives_up
         self._identifier = 0
         self._outcome = Outcome()
+        self._held: list[Claim] = []
 
     def run(self, partitions: PartitionFilter | None, buckets: Collection[int] | None) -> Outcome:
         """Compact every bucket that is asked for."""
@@ -194,24 +195,31 @@ class _Run:
                 if claim is None:
                     self._outcome.held += 1
                     continue
-                done = self._whole(snapshot, place, claim.renew)
+                self._held.append(claim)
+                done = self._whole(snapshot, place)
                 if done is not None:
                     waiting.append(done)
                 if sum(each.read_bytes for each in waiting) >= COMMIT_BYTES:
                     self._commit(snapshot, waiting)
                     waiting = []
                     claims.close()
+                    self._held.clear()
             if waiting:
                 self._commit(snapshot, waiting)
         return self._outcome
 
-    def _whole(self, snapshot: Snapshot, place: Place, beat: Callable[[], None]) -> Compacted | None:
+    def _beat(self) -> None:
+        """Keep what is claimed: buckets that wait to be committed too."""
+        for claim in self._held:
+            claim.renew()
+
+    def _whole(self, snapshot: Snapshot, place: Place) -> Compacted | None:
         """Compact a bucket, part after part; return what is left to be committed."""
         try:
-            done = self._attempt(snapshot, place, beat)
+            done = self._attempt(snapshot, place)
             while done is not None and done.is_partial:
                 self._commit(snapshot, [done])
-                done = self._rest(place, beat)
+                done = self._rest(place)
         except CorruptError as error:
             if not self._gives_up:
                 raise
@@ -219,7 +227,7 @@ class _Run:
             return None
         return done
 
-    def _rest(self, place: Place, beat: Callable[[], None]) -> Compacted | None:
+    def _rest(self, place: Place) -> Compacted | None:
         """Compact what a partial compaction of a bucket has left."""
         if self._stop is not None and self._stop.is_set():
             return None
@@ -228,7 +236,7 @@ class _Run:
             return None
         self._ctx = up_to(self._ctx, snapshot)
         entries = live_entries(self._ctx, snapshot, partitions=[place.partition], buckets=[place.bucket])
-        return next((self._attempt(snapshot, now, beat) for now in places_of(self._ctx, entries)), None)
+        return next((self._attempt(snapshot, now) for now in places_of(self._ctx, entries)), None)
 
     def _is_due(self, snapshot: Snapshot, place: Place) -> bool:
         """Look whether there is anything to do before a bucket is claimed, which costs two writes."""
@@ -243,9 +251,9 @@ class _Run:
         unit = plan_bucket(ctx, levels, full=self._full, rewrite=self._rewrite, small_bytes=self._small_bytes)
         return unit is not None
 
-    def _attempt(self, snapshot: Snapshot, place: Place, beat: Callable[[], None] | None = None) -> Compacted | None:
+    def _attempt(self, snapshot: Snapshot, place: Place) -> Compacted | None:
         if not self._ctx.schema.is_primary_key_table:
-            return compact_append(self._ctx, snapshot, place, full=self._full, rewrite=self._rewrite)
+            return compact_append(self._ctx, snapshot, place, full=self._full, rewrite=self._rewrite, beat=self._beat)
         return compact_bucket(
             self._ctx,
             snapshot,
@@ -254,7 +262,7 @@ class _Run:
             rewrite=self._rewrite,
             small_bytes=self._small_bytes,
             memory_bytes=self._memory_bytes,
-            beat=beat,
+            beat=self._beat,
         )
 
     def _commit(self, snapshot: Snapshot, waiting: Sequence[Compacted]) -> None:

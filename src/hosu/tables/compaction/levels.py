@@ -97,16 +97,13 @@ def strung(runs: Sequence[Run], key_of: KeyOf) -> list[Run]:
 
     Runs come and go in the order of age, which says nothing of files that have no key in common.
     """
-    found: list[Run] = []
-    chain: list[tuple[Key, Key, DataFile]] = []
+    found: list[tuple[int, list[tuple[Key, Key, DataFile]]]] = []
     for run in runs:
         links = [(key_of(file.min_key), key_of(file.max_key), file) for file in run.files]
-        if run.level == 0 and len(links) == 1 and found and found[-1].level == 0 and _fits_in(chain, links[0]):
-            found[-1] = Run(0, tuple(file for _, _, file in chain))
+        if run.level == 0 and len(links) == 1 and found and found[-1][0] == 0 and _fits_in(found[-1][1], links[0]):
             continue
-        found.append(run)
-        chain = links
-    return found
+        found.append((run.level, links))
+    return [Run(level, tuple(file for _, _, file in links)) for level, links in found]
 
 
 def _fits_in(chain: list[tuple[Key, Key, DataFile]], link: tuple[Key, Key, DataFile]) -> bool:

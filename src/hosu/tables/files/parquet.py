@@ -32,6 +32,9 @@ DICTIONARY_BYTES: Final = 256 * KIB
 PROBE_ROWS: Final = 256
 """Rows that tell how large those after them will be."""
 
+PROBE_BYTES: Final = 64 * KIB
+"""Of each column so much is fetched at a time to tell that."""
+
 ALONE_ROWS: Final = 20_000
 """A file of at most that many rows is read by one thread: to wake others takes longer."""
 
@@ -160,7 +163,7 @@ class ParquetFileReader:
         found = []
         for name in names:
             kind = self.schema.field(name).type
-            if groups and (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+            if groups and _is_text(kind):
                 chunks = [self.metadata.row_group(group).column(leaves[name]) for group in groups]
                 if all(_is_coded(chunk) for chunk in chunks):
                     found.append(name)
@@ -209,9 +212,28 @@ class ParquetFileReader:
                     coded.add(name)
         row_bytes = int(stored // max(described.num_rows, 1))
         if coded and described.num_rows > SAMPLE_ROWS:
-            found = self._file.iter_batches(PROBE_ROWS, row_groups=[group], columns=sorted(coded), use_threads=False)
-            first = next(found)
-            row_bytes += first.nbytes // max(first.num_rows, 1)
+            row_bytes += self._coded_bytes(sorted(coded), group)
+        return row_bytes
+
+    def _coded_bytes(self, names: Sequence[str], group: int) -> int:
+        """Return what columns take a row: by their first rows, or by their dictionaries, as the first may be short."""
+        # For a few rows columns are not to be fetched whole.
+        file = pq.ParquetFile(
+            self._source,
+            metadata=self.metadata,
+            read_dictionary=[name for name in names if _is_text(self.schema.field(name).type)],
+            pre_buffer=False,
+            buffer_size=PROBE_BYTES,
+            page_checksum_verification=True,
+        )
+        first = next(file.iter_batches(PROBE_ROWS, row_groups=[group], columns=list(names), use_threads=False))
+        row_bytes = 0
+        for column in first.columns:
+            size_bytes = column.nbytes // len(column)
+            if pa.types.is_dictionary(column.type):
+                values = column.dictionary
+                size_bytes = max(column.dictionary_decode().nbytes // len(column), values.nbytes // max(len(values), 1))
+            row_bytes += size_bytes
         return row_bytes
 
     def group_rows(self) -> list[int]:
@@ -242,6 +264,10 @@ class ParquetFileReader:
                 found[field.name] = leaf
             leaf += leaf_count(field.type)
         return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _is_coded(chunk: pq.ColumnChunkMetaData) -> bool:

@@ -55,14 +55,16 @@ class Overlay:
         `is_last` says that no others come; then these may be in any order. Rows that were alone in a newer run come
         with `rest`.
         """
+        if not older.num_rows:
+            return without_deletes(older)
         end = len(self._met)
-        if older.num_rows and not is_last:
+        if not is_last:
             last = older.slice(older.num_rows - 1)
             columns = [key.slice(self._passed) for key in self._keys]
             found = upper_bound(columns, row_key([one_array(last.column(name)) for name in self._spec.keys], 0))
             end = self._passed + found
         begin, self._passed = self._passed, end
-        if begin == end or not older.num_rows:
+        if begin == end:
             return without_deletes(older)
         places, met = self._found(older, begin, end)
         if not len(places):

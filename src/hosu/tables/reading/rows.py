@@ -151,9 +151,8 @@ class SplitReader:
             yield from self._stacked_batches(split, memory_bytes)
             return
         layers = self._layers(split)
-        if layers is not None and self._weight(layers.newer) <= memory_bytes // _NEWER_SHARE:
-            tasks = [partial(self._file, split, file, layers) for file in layers.newer]
-            newer = run_all(self._ctx.pool, tasks) if ahead else [task() for task in tasks]
+        newer = None if layers is None else self._newer(split, layers, memory_bytes, ahead=ahead)
+        if layers is not None and newer is not None:
             shares = self._shares(split, [layers.base], memory_bytes)
             base = (pa.Table.from_batches([batch]) for batch in self._source(split, layers.base, shares, layers)())
             for rows in self._overlaid(layers, base, newer, is_whole=False):
@@ -172,6 +171,30 @@ class SplitReader:
         for batch in merged:
             shown = self._shown(pa.Table.from_batches([batch]))
             yield from (part for part in shown.to_batches() if part.num_rows)
+
+    def _newer(self, split: Split, layers: _Layers, memory_bytes: int, *, ahead: bool) -> list[pa.Table] | None:
+        """Read what lies over a base; None where that takes too much, as text that a file has in few bytes."""
+        files = layers.newer
+        most_bytes = memory_bytes // _NEWER_SHARE
+        if self._weight(files) > most_bytes:
+            return None
+        schema = self._stored_schema(split)
+        shares = self._shares(split, [(file,) for file in files], memory_bytes)
+        held_bytes = [0] * len(files)
+
+        def read(place: int) -> pa.Table | None:
+            batches: list[pa.RecordBatch] = []
+            for batch in self._source(split, (files[place],), shares, layers)():
+                held_bytes[place] += batch.nbytes
+                if sum(held_bytes) > most_bytes:
+                    return None
+                batches.append(batch)
+            return pa.Table.from_batches(batches, schema)
+
+        tasks = [partial(read, place) for place in range(len(files))]
+        tables = run_all(self._ctx.pool, tasks) if ahead else [task() for task in tasks]
+        found = [table for table in tables if table is not None]
+        return found if len(found) == len(files) else None
 
     def _stacked_batches(self, split: Split, memory_bytes: int) -> Iterator[pa.RecordBatch]:
         """Yield as `batches` does the rows of a split that is read level by level."""

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from hosu.kernel.errors import ConflictError, CorruptError, ErrorKind
 from hosu.kernel.fileio import FileStat, MemoryFileIO
 from hosu.tables.catalog import Catalog
 from hosu.tables.commit.commit import commit
-from hosu.tables.compaction import buckets, compacting
+from hosu.tables.compaction import appending, buckets, compacting, rewriting
 from hosu.tables.compaction.buckets import compact_bucket
-from hosu.tables.compaction.claims import claimed
+from hosu.tables.compaction.claims import CLAIM_MS, claimed
 from hosu.tables.compaction.compacting import FULL_PROPERTY, compact, places_of, plan_compaction, run_compaction
 from hosu.tables.compaction.inline import is_full_due
 from hosu.tables.context import TableContext
@@ -152,6 +153,34 @@ def test_buckets_with_nothing_to_compact_are_not_claimed(
     assert compact(ctx) == []
 
     assert not [key for key in written if "/upkeep/" in key]
+
+
+@pytest.mark.parametrize(("keys", "module"), [(("id", "dt"), rewriting), ((), appending)])
+def test_what_waits_to_be_committed_stays_claimed(
+    make: Make, keys: Sequence[str], module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = make(keys)
+    for number in range(3):
+        write(ctx, *((number % 2, number, name) for name in "abc"))
+    clock, read_file = ctx.clock, module.read_file
+    assert isinstance(clock, ManualClock)
+    begun: list[Any] = []
+    held: list[bool] = []
+
+    def reading(ctx: TableContext, partition: Any, *given: Any, **more: Any) -> Any:
+        if partition not in begun:
+            begun.append(partition)
+            clock.advance(CLAIM_MS * 3 // 4)
+            for each in begun:
+                with claimed(ctx, each, 0) as other:
+                    held.append(other is None)
+        return read_file(ctx, partition, *given, **more)
+
+    monkeypatch.setattr(module, "read_file", reading)
+
+    assert len(compact(ctx, full=True)) == 1
+
+    assert held == [True] * (1 + 2 + 3)
 
 
 def test_everything_can_be_written_anew(make: Make) -> None:

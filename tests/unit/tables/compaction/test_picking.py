@@ -3,7 +3,7 @@
 import pytest
 
 from hosu.tables.compaction.levels import Levels
-from hosu.tables.compaction.picking import Policy, Unit, drops_deletes, pick, pick_full
+from hosu.tables.compaction.picking import Policy, Unit, drops_deletes, oldest_part, pick, pick_full
 from hosu.tables.records import DataFile, Stats
 
 NO_STATS = Stats(b"", b"", ())
@@ -194,3 +194,27 @@ def test_commit_after_commit_the_number_of_runs_stays_below_trigger_and_one_more
     assert most <= policy.trigger
     assert sum(size for _, size in runs) == 1_000
     assert written < 1_000 * 12
+
+
+def test_two_runs_are_no_part_however_little_memory_there_is() -> None:
+    levels = levels_of((0, 4), (3, 379))
+    unit = pick_full(levels)
+    assert unit is not None
+    assert oldest_part(unit, levels, lambda runs: False) is unit  # noqa: ARG005
+
+
+@pytest.mark.parametrize(
+    ("runs", "taken"),
+    [
+        ([(0, 1), (0, 2), (0, 3)], ([2, 3], 5)),
+        ([(0, 1), (0, 2), (0, 3), (4, 9)], ([2, 3], 3)),
+        ([(0, 1), (0, 2), (1, 3), (4, 9)], ([3, 9], 5)),
+        ([(0, 1), (2, 3), (4, 9)], ([3, 9], 5)),
+    ],
+)
+def test_parts_are_the_oldest_runs(runs: list[tuple[int, int]], taken: tuple[list[int], int]) -> None:
+    levels = levels_of(*runs)
+    unit = pick_full(levels)
+    assert unit is not None
+    part = oldest_part(unit, levels, lambda held: len(held) <= 2)
+    assert ([file.file_size for file in part.files], part.output_level) == taken

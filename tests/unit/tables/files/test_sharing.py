@@ -1,5 +1,7 @@
 """Memory shared out among runs that are read side by side, and batches that keep to their share."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,3 +72,37 @@ def test_batches_keep_to_their_bytes_however_well_text_compresses(dictionaries: 
     assert max(batch.nbytes for batch in batches) < 1.5 * MIB
     assert len(batches) < 2 * rows.nbytes / MIB
     assert pa.Table.from_batches(batches).equals(rows.combine_chunks())
+
+
+def test_batches_keep_to_their_bytes_where_the_first_rows_are_short() -> None:
+    texts = pa.array([None, *(f"{number} " * 5_000 for number in range(5))])
+    places = np.concatenate([np.zeros(1_000, np.int64), 1 + np.arange(9_000) % 5])
+    rows = pa.table({"text": texts.take(pa.array(places))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, use_dictionary=["text"], compression="zstd")
+
+    batches = list(ParquetFileReader(pa.BufferReader(sink.getvalue())).batches(["text"], None, 65_536, MIB))
+
+    assert max(batch.nbytes for batch in batches) < 1.5 * MIB
+    assert pa.Table.from_batches(batches).equals(rows.combine_chunks())
+
+
+def test_looking_how_large_rows_are_does_not_fetch_them_twice() -> None:
+    class Counting(io.BytesIO):
+        fetched = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            found = super().read(size)
+            self.fetched += len(found)
+            return found
+
+    texts = pa.array([f"value {number}" for number in range(2_000)])
+    rows = pa.table({"text": texts.take(pa.array(np.random.default_rng(5).integers(0, 2_000, 400_000)))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, use_dictionary=["text"], row_group_size=200_000)
+    stored = Counting(sink.getvalue())
+
+    reader = ParquetFileReader(pa.PythonFile(stored, mode="r"))
+    assert sum(batch.num_rows for batch in reader.batches(["text"], None, 65_536, MIB)) == rows.num_rows
+
+    assert stored.fetched < 1.6 * len(stored.getvalue())

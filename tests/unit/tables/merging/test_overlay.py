@@ -122,6 +122,15 @@ def test_a_run_that_is_not_sorted_is_looked_up_in_too() -> None:
     assert over(Overlay([newer], spec, replaces=True), base, None) == expected
 
 
+def test_a_batch_without_rows_says_nothing_of_those_after_it() -> None:
+    random = np.random.default_rng(4)
+    spec = spec_of({}, ["k"])
+    base = rows_of(random, list(range(20)), "DECIMAL", first=0, deletes=False)
+    newer = rows_of(random, [3, 11], "DECIMAL", first=100, deletes=False)
+    overlay = Overlay([newer], spec, replaces=True)
+    assert [overlay.over(base.slice(0, count)).num_rows for count in (0, 20)] == [0, 18]
+
+
 def test_long_stretches_without_newer_rows_are_not_copied() -> None:
     count = 4 * SLICE_ROWS_MIN
     base = pa.table({"k": pa.array(np.arange(count)), "v": pa.array(np.arange(count))})

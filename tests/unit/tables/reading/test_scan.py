@@ -22,8 +22,9 @@ from hosu.tables.compaction.compacting import compact
 from hosu.tables.context import TableContext
 from hosu.tables.evolution import UpdateType
 from hosu.tables.files.parquet import ParquetFileReader
+from hosu.tables.merging.overlay import Overlay
 from hosu.tables.predicates import Predicate, parse_where
-from hosu.tables.reading import Scan, changes, outputs
+from hosu.tables.reading import Scan, changes, outputs, rows
 from hosu.tables.reading import scan as reading_scan
 from hosu.tables.reading.pruning import PartitionFilter
 from hosu.tables.records import RowKind, Snapshot
@@ -232,6 +233,29 @@ def test_large_merges_give_the_same_rows_in_little_memory(make: MakeTable) -> No
     small = Scan(ctx, latest(ctx), memory_bytes=200_000)
     assert small.to_reader().read_all().sort_by("id").equals(whole)
     assert whole.num_rows == scan.count() == len(set(whole.column("id").to_pylist()))
+
+
+@pytest.mark.parametrize(("repeats", "is_held"), [(1, True), (4_000, False)])
+def test_newer_rows_are_held_only_where_they_are_as_small_as_their_files(
+    make: MakeTable, monkeypatch: pytest.MonkeyPatch, repeats: int, *, is_held: bool
+) -> None:
+    ctx = make(options={"write-only": "true"})
+    memory_bytes = 16 << 20
+    for step in (1, 2):
+        ids = np.arange(0, 2_000, step)
+        upsert(ctx, [pa.table({"id": ids, "price": ids * 1.0, "note": [f"{step} " * repeats] * len(ids)})])
+    held = []
+
+    def noting(newer: Sequence[pa.Table], *more: Any, **named: Any) -> Overlay:
+        held.append(sum(table.nbytes for table in newer))
+        return Overlay(newer, *more, **named)
+
+    monkeypatch.setattr(rows, "Overlay", noting)
+    streamed = Scan(ctx, latest(ctx), ["id", "note"], memory_bytes=memory_bytes).to_reader().read_all()
+    assert {len(note) for note in streamed["note"].to_pylist()} == {2 * repeats}
+    assert [note[0] for note in streamed.sort_by("id")["note"].to_pylist()] == ["2", "1"] * 1_000
+    assert bool(held) == is_held
+    assert sum(held) < memory_bytes // 8
 
 
 def test_rows_go_to_polars_pandas_and_duckdb(make: MakeTable) -> None:
