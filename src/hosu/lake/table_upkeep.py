@@ -122,7 +122,8 @@ class TablesJob:
         if stop.is_set():
             return 0.0  # the last table may have been left halfway
         rests_s = [
-            max(self._rest_s(key, is_quiet=True), FOLLOW_S if key in found.tables else 0.0) for key in self._waiting
+            max(self._rest_s(key, is_quiet=True), FOLLOW_S if key in found.tables else 0.0)
+            for key in self._waiting - self._failed.keys()  # those that failed wait for their own time
         ]
         rests_s += [max(until_s - store.clock.monotonic(), 0.0) for _, until_s in self._failed.values()]
         if self._bucket is None:

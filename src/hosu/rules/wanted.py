@@ -105,12 +105,14 @@ def _has_changed_tables(view: View, settings: Settings) -> bool:
 def has_new_snapshots(view: View, settings: Settings, after_seq: int, last_seq: int) -> bool:
     """Say whether events of the change feed are of snapshots, tags or schemas that somebody else made in a table."""
     bucket, folder = split_warehouse(settings.warehouse)
+    root = f"{folder}/" if folder else ""
     return bucket is not None and bool(
         view.value(
             "SELECT 1 FROM event WHERE seq > ? AND seq <= ? AND bucket = ? AND substr(key, 1, ?) = ? "
-            "AND (key LIKE '%/snapshot/snapshot-%' OR key LIKE '%/tag/tag-%' OR key LIKE '%/schema/schema-%') "
+            "AND (key LIKE '%.db/%/snapshot/snapshot-%' OR key LIKE '%.db/%/tag/tag-%' "
+            "OR key LIKE '%.db/%/schema/schema-%') "
             "AND kind LIKE 'ObjectCreated%' AND actor <> ? LIMIT 1",
-            (after_seq, last_seq, bucket, len(folder), folder, TABLES_KEEPER),
+            (after_seq, last_seq, bucket, len(root), root, TABLES_KEEPER),
         )
     )
 

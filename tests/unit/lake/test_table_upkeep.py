@@ -128,6 +128,8 @@ def test_a_lake_without_a_warehouse_wants_nothing(tmp_path: Path, job: TablesJob
 def test_objects_that_are_no_snapshots_want_nothing(lake: Lake) -> None:
     lake.bucket("paimon").put("warehouse/d.db/t/manifest/manifest-1", b"")
     lake.bucket("paimon").put("checkpoints/d.db/t/snapshot/snapshot-1", b"")
+    lake.bucket("paimon").put("warehouse-old/d.db/t/snapshot/snapshot-1", b"")
+    lake.bucket("paimon").put("warehouse/notes/schema/schema-1.json", b"")
     lake.create_bucket("other").put("warehouse/d.db/t/snapshot/snapshot-1", b"")
 
     assert not is_wanted(lake)
@@ -463,6 +465,21 @@ def test_a_broken_table_is_left_alone_for_ever_longer_and_people_are_told(
     catalog.drop_table("d.t")
     run(job)
     assert alerts(lake) == []
+
+
+def test_a_broken_table_whose_small_buckets_rested_does_not_keep_the_keeper_busy(
+    lake: Lake, catalog: Catalog, clock: ManualClock, job: TablesJob, counted: dict[str, int], slow: int
+) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=2)
+    run(job)
+    upsert(ctx, commits=7)
+    break_files(lake, ctx)
+    run(job)
+    assert counted["rule_errors/tables"] == 1
+    clock.advance(REST_QUIET * slow)
+
+    assert run(job) == FOLLOW_S
 
 
 def test_a_table_that_is_whole_again_is_no_alert_any_more(

@@ -8,7 +8,7 @@ from uuid import uuid4
 from hosu.kernel.errors import HosuError
 from hosu.tables.commit.changes import FileChanges, appended, compacted
 from hosu.tables.commit.conflicts import Bucket, ConflictCheck
-from hosu.tables.commit.outcomes import PartialCommitError
+from hosu.tables.commit.outcomes import PartialCommitError, UncertainCommitError
 from hosu.tables.commit.publishing import AlreadyCommittedError, Commit, publish
 from hosu.tables.context import TableContext
 from hosu.tables.manifests.partitions import Partitions
@@ -101,9 +101,10 @@ def _told_apart(ctx: TableContext, *, is_second: bool) -> Iterator[None]:
     except HosuError as error:
         if not is_second:
             raise
+        done = "may be" if isinstance(error, UncertainCommitError) else "is not"
         raise PartialCommitError(
             error.kind,
-            f"{ctx.identifier}: what was written is committed, what was compacted is not ({error.message}): compact "
+            f"{ctx.identifier}: what was written is committed, what was compacted {done} ({error.message}): compact "
             "again, and do not write the rows again",
             **error.details,
         ) from error

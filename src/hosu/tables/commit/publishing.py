@@ -327,9 +327,9 @@ class _Attempt:
                 except CorruptError:
                     raise  # this one would be whole
                 except (HosuError, OSError) as error:
-                    failure = error
+                    failure = _graver(failure, error)
             except Exception as error:  # noqa: BLE001 - whatever a store's client raises, its request may have arrived
-                failure = error
+                failure = _graver(failure, error)
                 if _kind_of(error) is not ErrorKind.STORE_UNAVAILABLE:
                     break
             else:
@@ -368,6 +368,11 @@ class _Attempt:
 
 def _kind_of(failure: Exception) -> ErrorKind:
     return failure.kind if isinstance(failure, HosuError) else ErrorKind.STORE_UNAVAILABLE
+
+
+def _graver(before: Exception | None, now: Exception) -> Exception:
+    """Return the failure that says more: a request without an answer may arrive yet, though another was refused."""
+    return now if before is None or _kind_of(now) is ErrorKind.STORE_UNAVAILABLE else before
 
 
 def _is_of_disk(failure: Exception) -> bool:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from hosu.kernel.errors import ConflictError, ErrorKind, HosuError
 from hosu.kernel.log import get_logger
-from hosu.tables.commit import commit, filter_committed, is_definite
+from hosu.tables.commit import UncertainCommitError, commit, filter_committed, is_definite
 from hosu.tables.compaction.inline import after_commit
 from hosu.tables.merging.spec import MergeSpec
 from hosu.tables.pooling import run_all
@@ -115,13 +115,16 @@ class TableWriter:
         """Take rows in, as `batches_of` takes them; files are written once they fill half of the memory allowed.
 
         kinds are those of one table of rows.
-        Raises InvalidInputError, as `prepared` does, and takes none of the rows of that table or batch then.
+        Raises InvalidInputError, as `prepared` does, and takes none of the rows of that table or batch then;
+        ConflictError COMMIT_CONFLICT while nobody knows how the last commit ended: commit again, or abort, first.
         """
+        self._check_usable(takes_rows=True)
         for batch in batches_of(rows, self._ctx.schema.arrow):
             self._take(*prepared(self._ctx, batch, kinds))
 
     def take(self, rows: pa.Table, kinds: Kinds | None) -> None:
         """Take in rows that are in the table's own types already: what was read from it, or made by `key_rows`."""
+        self._check_usable(takes_rows=True)
         self._take(rows, kinds)
 
     def rest(self) -> Snapshot | None:
@@ -174,10 +177,11 @@ class TableWriter:
         number = self._next_identifier() if identifier is None else identifier
         self._counted = number if identifier is None else 0
         if self._may_be_known and self._since is None:
+            looked_through = find.latest_id(self._ctx) or 0
             if not filter_committed(self._ctx, [number]):
                 self._drop_known(number)
                 return []
-            self._since = self._states.snapshot_id
+            self._since = looked_through
         try:
             if self._strict:
                 return self._publish(changes, number, watermark, properties)
@@ -248,7 +252,8 @@ class TableWriter:
             # A conflict comes after a look at what took the number that an earlier try may have had.
             self._is_unsure = not is_definite(error) or (was_unsure and not is_conflict(error))
             if self._is_unsure and self._since is None:
-                self._since = self._states.snapshot_id
+                tried = error.details.get("snapshot") if isinstance(error, UncertainCommitError) else None
+                self._since = tried - 1 if isinstance(tried, int) else self._states.snapshot_id
             raise
         if self._since is not None and not snapshots and changes:
             self._is_unsure = was_unsure
@@ -283,13 +288,14 @@ class TableWriter:
         self.abort()
         self._has_failed = True
 
-    def _check_usable(self) -> None:
-        if self._has_failed:
-            raise ConflictError(
-                ErrorKind.COMMIT_CONFLICT,
-                f"{self._ctx.identifier}: what this writer had was discarded after an error; abort it, and write the "
-                "rows again",
-            )
+    def _check_usable(self, *, takes_rows: bool = False) -> None:
+        """Refuse to go on after an error, and rows whose commit might pass for one that happened without them."""
+        reason = "what this writer had was discarded after an error; abort it, and write the rows again"
+        if not self._has_failed:
+            if not (takes_rows and self._is_unsure):
+                return
+            reason = "nobody knows yet whether the last commit happened: commit again, or abort, and write then"
+        raise ConflictError(ErrorKind.COMMIT_CONFLICT, f"{self._ctx.identifier}: {reason}")
 
     def _compact(self, changes: Sequence[BucketChange], snapshots: Sequence[Snapshot]) -> list[Snapshot]:
         """Compact what the commit has made due. That it fails does not undo the commit: the next one tries again."""

@@ -10,7 +10,7 @@ from tests.support.tables import change, data_file, open_context
 
 from hosu.kernel.errors import ErrorKind, HosuError, UnavailableError, UnsupportedError
 from hosu.kernel.fileio import FileStat, MemoryFileIO
-from hosu.tables.commit import commit, filter_committed, publishing
+from hosu.tables.commit import UncertainCommitError, commit, filter_committed, publishing
 from hosu.tables.context import TableContext
 from hosu.tables.manifests import ManifestReader, live_entries
 from hosu.tables.options import Options
@@ -170,6 +170,25 @@ def test_a_store_that_is_away_for_a_moment_is_asked_again(
     files.stop_at(4, Stop.REFUSED, count=2)
     assert commit(ctx, [change(ctx, data_file(ctx))], identifier=1, check_from=seen)[-1].id == 2
     assert find.latest_id(open_context(files)) == 2
+
+
+def test_a_request_without_an_answer_may_arrive_though_the_next_one_was_refused(
+    files: SteppedFileIO, ctx: TableContext, seen: Snapshot
+) -> None:
+    answers = [
+        UnavailableError(ErrorKind.STORE_UNAVAILABLE, "no answer"),
+        UnavailableError(ErrorKind.DISK_FULL, "no space left"),
+    ]
+
+    def refuse(key: str) -> None:
+        if "/snapshot/snapshot-" in key:
+            raise answers.pop(0)
+
+    files.before_put = refuse
+    with pytest.raises(UncertainCommitError, match="nobody can say whether snapshot 2 was stored"):
+        commit(ctx, [change(ctx, data_file(ctx))], identifier=1, check_from=seen)
+    assert answers == []
+    assert len(manifests(ctx) - referenced(ctx)) == 3, "what may be referred to stays"
 
 
 def test_another_snapshot_behind_a_lost_answer_is_not_taken_for_ones_own(

@@ -544,6 +544,55 @@ def test_rows_written_after_a_commit_that_nobody_knows_of_was_given_up_are_not_t
     assert rows_of(context) == [(1, 1.0, "a"), (2, 2.0, "b"), (3, 3.0, "c")]
 
 
+def test_rows_are_refused_until_it_is_known_how_the_last_commit_ended(
+    forgetful: tuple[ForgetfulFileIO, TableContext],
+) -> None:
+    files, context = forgetful
+    with TableWriter(context) as writer:
+        writer.write(ticks((2, 2.0, "b")))
+        writer.flush()
+        files.armed = True
+        with pytest.raises(UncertainCommitError):
+            writer.commit()
+        files.heal()
+        with pytest.raises(ConflictError, match="commit again, or abort"):
+            writer.write(ticks((3, 3.0, "c")))
+        assert writer.commit() == []
+        writer.write(ticks((3, 3.0, "c")))
+        writer.commit()
+    assert rows_of(context) == [(1, 1.0, "a"), (2, 2.0, "b"), (3, 3.0, "c")]
+
+
+def test_a_commit_nobody_knows_of_is_found_though_what_its_rows_rest_on_has_expired(
+    forgetful: tuple[ForgetfulFileIO, TableContext],
+) -> None:
+    files, context = forgetful
+    with TableWriter(context) as writer:
+        writer.write(ticks((2, 2.0, "b")))
+        writer.flush()
+        for _ in range(3):
+            put(context, (1, 2.0, "c"))
+        expire(context, retain_min=1, retain_max=1)
+        files.armed = True
+        with pytest.raises(UncertainCommitError):
+            writer.commit()
+        files.heal()
+        assert writer.commit() == []
+    assert rows_of(context) == [(1, 2.0, "c"), (2, 2.0, "b")]
+
+
+def test_rows_of_a_named_user_may_wait_longer_than_snapshots_are_kept(context: TableContext) -> None:
+    put(context, (1, 1.0, "a"))
+    with TableWriter(context, commit_user="job") as writer:
+        writer.write(ticks((2, 2.0, "b")))
+        writer.flush()
+        for _ in range(3):
+            put(context, (1, 2.0, "c"))
+        expire(context, retain_min=1, retain_max=1)
+        assert len(writer.commit(1)) == 1
+    assert rows_of(context) == [(1, 2.0, "c"), (2, 2.0, "b")]
+
+
 def test_a_writer_whose_rows_were_discarded_says_so_until_it_is_aborted(
     context: TableContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
