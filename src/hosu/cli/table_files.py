@@ -166,14 +166,14 @@ def _tables(schema: "TableSchema", source: Any, kind: Kind) -> "Iterator[pa.Tabl
         types = {field.name: field.type for field in read_schema(schema.arrow, kind)}
         convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=[""])
         for batch in csv.open_csv(source, convert_options=convert):
-            yield parsed(batch, schema.arrow)
+            yield parsed(batch, schema.arrow, kind)
     else:
         from pyarrow import json
 
         explicit = read_schema(schema.arrow, kind)
         parse = json.ParseOptions(explicit_schema=explicit, unexpected_field_behavior="error")
         for batch in json.open_json(source, json.ReadOptions(block_size=JSON_BLOCK_BYTES), parse):
-            yield parsed(batch, schema.arrow)
+            yield parsed(batch, schema.arrow, kind)
 
 
 def export(

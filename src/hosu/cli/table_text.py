@@ -50,9 +50,13 @@ def _with_text(kind: "pa.DataType") -> "pa.DataType":
     return pa.string() if pa.types.is_date(kind) else kind
 
 
-def parsed(rows: "pa.RecordBatch", schema: "pa.Schema") -> "pa.Table":
-    """Return rows with the types of a table's columns; raise ArrowInvalid naming the column and a value."""
+def parsed(rows: "pa.RecordBatch", schema: "pa.Schema", kind: str) -> "pa.Table":
+    """Return rows with the types of a table's columns; raise ArrowInvalid naming the column and a value.
+
+    CSV has no other NULL than nothing; JSON lines have one of their own.
+    """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     found = pa.Table.from_batches([rows])
     for place, name in enumerate(found.column_names):
@@ -65,6 +69,8 @@ def parsed(rows: "pa.RecordBatch", schema: "pa.Schema") -> "pa.Table":
                 raise UsageFault(f"column {name!r}: {wanted} is not read from such files: use {_instead(wanted)}")
             found = found.set_column(place, name, pa.nulls(len(text), wanted))
             continue
+        if kind == "csv":
+            text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
         try:
             found = found.set_column(place, name, _of_text(text, wanted))
         except (pa.ArrowInvalid, ValueError) as error:
@@ -78,7 +84,6 @@ def _of_text(text: "pa.ChunkedArray", wanted: "pa.DataType") -> "pa.ChunkedArray
 
     if pa.types.is_nested(wanted):
         return pc.cast(text, wanted)
-    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     if pa.types.is_binary(wanted):
         return pa.chunked_array([[None if one is None else _of_digits(one) for one in text.to_pylist()]], wanted)
     if pa.types.is_time(wanted):

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
 
@@ -11,6 +13,7 @@ _LONG_MAX = 2**63 - 1
 _QUANTITY = re.compile(r"\s*(\d+)\s*(\D*?)\s*", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _DECIMAL = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[dDfF]?\s*", re.ASCII)
+_OFFSET = re.compile(r"(?:UTC|GMT|UT)?([+-])(\d\d?)(?::?(\d\d)(?::?(\d\d))?)?", re.ASCII)
 _DURATIONS_US = {
     label: micros
     for labels, micros in (
@@ -54,6 +57,19 @@ def _quantity(text: str) -> tuple[int, str]:
     if number > _LONG_MAX:
         raise ValueError("its number is more than 64 bits hold")
     return number, found[2].lower()
+
+
+def parse_zone(text: str) -> tzinfo:
+    """Return a time zone by its name, or by its offset as Java writes it: `+09:00`, `GMT+9`; raises ValueError."""
+    found = _OFFSET.fullmatch(text)
+    if found is not None:
+        hours, minutes, seconds = (int(part or 0) for part in found.groups()[1:])
+        offset = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        return timezone(-offset if found[1] == "-" else offset)
+    try:
+        return ZoneInfo("UTC" if text == "Z" else text)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError("there is no time zone of this name") from error
 
 
 def parse_duration_ms(text: str) -> int:

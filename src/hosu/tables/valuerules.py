@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hosu.tables.files import avro, orc, parquet
 from hosu.tables.files.settings import FORMATS
 from hosu.tables.files.statistics import parse_mode
 from hosu.tables.manifests.avro import codec_of
 from hosu.tables.options import Options
-from hosu.tables.optionvalues import option_error
+from hosu.tables.optionvalues import option_error, parse_zone
 from hosu.tables.schemas import TableSchema
 
 _POSITIVE: Final = (
@@ -84,9 +83,10 @@ def _check_zone(key: str, name: str | None) -> None:
     if name is None:
         return
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise option_error(key, name, "hosu knows no time zone of this name; write it as UTC or Asia/Seoul") from error
+        parse_zone(name)
+    except ValueError as error:
+        reason = "hosu knows no time zone of this name; write it as UTC, Asia/Seoul or +09:00"
+        raise option_error(key, name, reason) from error
 
 
 def _check_stats(schema: TableSchema, options: Options) -> None:

@@ -150,17 +150,20 @@ def test_what_is_exported_can_be_imported(cli: LakeCli, tmp_path: Path, name: st
             lake.sql(f"CREATE TABLE {table} ({EVERY_TYPE})")
         lake.sql(f"INSERT INTO d.a SELECT {EVERY_VALUE}, MAP {{'k': 1}}")
         lake.sql("INSERT INTO d.a (id) VALUES (2)")
+        if not name.endswith("csv"):
+            lake.sql("INSERT INTO d.a (id, b) VALUES (3, ''::BLOB)")
     cli.text("table", "export", "d.a", tmp_path / name, "-c", columns)
     cli.text("table", "import", "d.b", tmp_path / name)
     with cli.opened() as lake:
         given, found = (lake.sql(f"SELECT {columns} FROM {table} ORDER BY id").fetchall() for table in ("d.a", "d.b"))
     assert str(found) == str(given)
-    assert len(found) == 2
+    assert len(found) >= 2
 
 
 WRONG_TEXTS = [
     ("json", '{"id": 1, "b": "zz"}', "column 'b': 'zz' is not bytes in hexadecimal"),
     ("json", '{"id": 1, "t": "25:00"}', "column 't'"),
+    ("json", '{"id": 1, "ts3": ""}', "column 'ts3'"),
     ("json", '{"id": 1, "ts3": "2026-01-01T00:00:00.1234"}', "column 'ts3'"),
     ("json", '{"id": 1, "m": {"k": 1}}', "m"),
     ("csv", "id,days\n1,[2026-01-31]\n", "column 'days': .* use JSON lines or Parquet"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Final, TypeAlias
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError, NotFoundError
@@ -153,16 +153,20 @@ def last_where(ctx: TableContext, holds: Callable[[Snapshot], bool]) -> Snapshot
     return found
 
 
-def time_ms(value: datetime) -> int:
-    """Return a time in milliseconds; without a zone it is in the machine's."""
-    return int(value.timestamp() * 1000)
+def time_ms(value: datetime, zone: tzinfo | None = None) -> int:
+    """Return a time in milliseconds; without a zone it is in the one given, or in the machine's."""
+    placed = value if zone is None or value.tzinfo is not None else value.replace(tzinfo=zone)
+    return int(placed.timestamp() * 1000)
 
 
-def parse_time(text: str) -> int:
-    """Return the milliseconds of a time as text, `2026-01-01 12:00:00.123`; raise InvalidInputError QUERY_INVALID."""
+def parse_time(text: str, zone: tzinfo | None = None) -> int:
+    """Return the milliseconds of a time as text, `2026-01-01 12:00:00.123`; raise InvalidInputError QUERY_INVALID.
+
+    Without a zone it is in the one given, or in the machine's.
+    """
     try:
-        return time_ms(datetime.fromisoformat(text.strip()))
-    except ValueError as error:
+        return time_ms(datetime.fromisoformat(text.strip()), zone)
+    except (OverflowError, ValueError) as error:
         raise InvalidInputError(
             ErrorKind.QUERY_INVALID, f"{text!r} is no time: write it as 2026-01-01 12:00:00, with or without a zone"
         ) from error

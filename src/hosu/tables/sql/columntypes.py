@@ -4,7 +4,7 @@ from typing import Final
 
 from hosu.kernel.errors import ErrorKind, UnsupportedError
 from hosu.tables.sql.duck import literal
-from hosu.tables.sql.lexing import NUMBER, WORD, Words, fault
+from hosu.tables.sql.lexing import NUMBER, TEXT, WORD, Words, fault
 from hosu.tables.types import DataType, parse_type
 
 _ALIASES: Final = {
@@ -122,7 +122,7 @@ def _nested(words: Words, name: str, depth: int) -> str:
         part += _read(words, depth + 1)
         part += " NOT NULL" if words.skip("NOT", "NULL") else ""
         words.skip("NULL")
-        if name == "ROW" and words.skip("COMMENT"):
+        if name == "ROW" and (words.skip("COMMENT") or words.peek().kind == TEXT):
             part += f" {literal(words.text())}"
         parts.append(part)
         if not words.skip(","):

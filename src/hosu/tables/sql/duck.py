@@ -31,6 +31,10 @@ _END_TRIES = 100
 _END_WAIT_S = 0.05
 
 
+class _Life:
+    """What a database lives as long as: it is held by the session, and by each connection."""
+
+
 class Duck:
     """A database in memory for the queries of a session. Safe between threads."""
 
@@ -39,13 +43,14 @@ class Duck:
         self._lock = threading.Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
         self._open: WeakSet[Connection] = WeakSet()
+        self._life = _Life()
 
     def connection(self) -> "Connection":
         """Return a connection of its own for one statement."""
         with self._lock:
             if self._database is None:
                 self._database = self._started()
-            made = Connection(self._database.cursor())
+            made = Connection(self._database.cursor(), self._life)
             self._open.add(made)
             return made
 
@@ -62,9 +67,9 @@ class Duck:
                 "python_enable_replacements": "false",
             },
         )
-        finalize(self, _end, database, scratch, self._open)
-        # Text without a zone is UTC, as in conditions on tables.
-        database.execute("SET TimeZone = 'UTC'")
+        finalize(self._life, _end, database, scratch, self._open)
+        # Text without a zone is UTC, as in conditions on tables: GLOBAL, or cursors would have the machine's.
+        database.execute("SET GLOBAL TimeZone = 'UTC'")
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         return database
@@ -123,8 +128,9 @@ class Stream:
 class Connection:
     """One statement's view of the database: tables registered here are seen by nobody else."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, life: _Life) -> None:
         self._cursor = cursor
+        self._life = life  # rows may outlive the session that was asked
         self.held = ExitStack()
         """What is let go of when the connection is closed."""
 

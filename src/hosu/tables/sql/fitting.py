@@ -1,6 +1,7 @@
 """Values of queries made to fit the columns that they are for, where DuckDB has to cast them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from hosu.tables.schemas import TableSchema
@@ -17,9 +18,14 @@ _EXACT: Final = frozenset(
 )
 _DIGITS_MAX: Final = 38
 _MICROSECONDS: Final = 6
+_NANOSECONDS: Final = 9
 _WHOLE_SCALE: Final = 18
 """Beside the 19 digits of a BIGINT."""
 
+_ENDLESS: Final = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
+"""DuckDB's types that have an infinity, which no column has."""
+
+_NO_MOMENT: Final = "is no moment that a column holds: leave it NULL"
 _EMPTY: Final = "__hosu_empty"
 
 
@@ -43,51 +49,77 @@ def fitted(
     known = [None if name is None else by_name(schema, name) for name in names]
     connection.register(_EMPTY, schema.arrow.empty_table())
     wanted = dict(zip(schema.names, connection.types(f"SELECT * FROM {_EMPTY}"), strict=True))
-    columns = [f"c{place}" if name is None else quoted(name) for place, name in enumerate(known)]
-    if outputs is not None or len({name.lower() for name in columns}) != len(columns):
-        columns = [f"c{place}" for place in range(len(known))]
+    columns = _called(known, outputs)
     selected = []
     for place, (column, name, kind) in enumerate(zip(columns, known, kinds, strict=True)):
-        value = column if name is None else _cast(column, kind, schema.field(name).type, wanted[name])
+        value = column if name is None else _Value(column, name, schema.field(name).type).cast(kind, wanted[name])
         selected.append(f"{value} AS {quoted(outputs[place] if outputs is not None else str(name))}")
     return f"SELECT {', '.join(selected)} FROM ({sql}\n) AS given({', '.join(columns)})"
 
 
-def _cast(column: str, kind: str, wanted: DataType, type_: str) -> str:
-    """Return a value as the engine takes it: text cast to its type, and exact numbers to DOUBLE, as 1.5 is."""
-    root = wanted.root
-    if root in _FLOATS and (kind in _EXACT or kind.startswith("DECIMAL")):
-        return f"CAST({column} AS {type_})"
-    if kind != "VARCHAR" or root in _TEXT:
-        return column
-    # DuckDB rounds and cuts text without a word: it gets a type with more digits, from which the engine loses none.
-    if root in _WHOLE:
-        return _number(column, _WHOLE_SCALE, root)
-    if root == "DECIMAL":
-        places = _DIGITS_MAX - (wanted.precision or 0) + (wanted.scale or 0)
-        value = _number(column, places, f"DECIMAL({wanted.precision}, {wanted.scale})")
-        is_full = wanted.precision == _DIGITS_MAX
-        return _unless(_finer(column, places), column, f"has more than {places} places", value) if is_full else value
-    if root == "DATE":
-        is_cut = f"TRY_CAST({column} AS TIMESTAMP) <> CAST(CAST({column} AS DATE) AS TIMESTAMP)"
-        return _unless(is_cut, column, "has a time of day, which a DATE does not", f"CAST({column} AS DATE)")
-    if root == "TIMESTAMP" and (wanted.precision or 0) <= _MICROSECONDS:
-        has_zone = f"TRY_CAST({column} AS TIMESTAMPTZ) <> CAST(CAST({column} AS TIMESTAMP) AS TIMESTAMPTZ)"
-        value = _unless(has_zone, column, "has a zone, which a TIMESTAMP does not", f"CAST({column} AS TIMESTAMP)")
-        return _unless(_finer(column, _MICROSECONDS), column, "is finer than microseconds", value)
-    return f"CAST({column} AS {type_})"
+def _called(names: Sequence[str | None], outputs: Sequence[str] | None) -> list[str]:
+    """Return what values are called, which DuckDB's messages say: as their columns, where those differ."""
+    found = [name if name is not None else outputs[place] if outputs else "" for place, name in enumerate(names)]
+    if len({name.lower() for name in found}) != len(found):
+        found = [f"{name} ({place})" for place, name in enumerate(found)]
+    return [quoted(name) for name in found]
 
 
-def _number(column: str, places: int, wanted: str) -> str:
-    kind = f"DECIMAL({_DIGITS_MAX}, {places})"
-    is_none = f"{column} IS NOT NULL AND TRY_CAST({column} AS {kind}) IS NULL"
-    return _unless(is_none, column, f"is no {wanted}", f"CAST({column} AS {kind})")
+@dataclass(frozen=True)
+class _Value:
+    """A value for a column of a table."""
 
+    sql: str
+    name: str
+    wanted: DataType
 
-def _finer(column: str, places: int) -> str:
-    return f"regexp_matches({column}, '[.][0-9]{{{places}}}[0-9]*[1-9]')"
+    def cast(self, kind: str, type_: str) -> str:
+        """Return the value as the engine takes it: text cast to its type, and exact numbers to DOUBLE, as 1.5 is."""
+        root = self.wanted.root
+        if root in _FLOATS and (kind in _EXACT or kind.startswith("DECIMAL")):
+            return f"CAST({self.sql} AS {type_})"
+        if kind in _ENDLESS:
+            return self._unless(f"isinf({self.sql})", _NO_MOMENT, self.sql)
+        if kind != "VARCHAR" or root in _TEXT:
+            return self.sql
+        # DuckDB rounds and cuts text without a word: it gets a type with more digits, from which the engine loses none.
+        if root in _WHOLE:
+            return self._number(_WHOLE_SCALE, root)
+        if root == "DECIMAL":
+            places = _DIGITS_MAX - (self.wanted.precision or 0) + (self.wanted.scale or 0)
+            value = self._number(places, f"DECIMAL({self.wanted.precision}, {self.wanted.scale})")
+            is_full = self.wanted.precision == _DIGITS_MAX
+            return self._unless(self._finer(places), f"has more than {places} places", value) if is_full else value
+        return self._time(root, type_)
 
+    def _time(self, root: str, type_: str) -> str:
+        """Return text cast to a type of days or times, or to another one that DuckDB's cast is right for."""
+        text, value = self.sql, f"CAST({self.sql} AS {type_})"
+        if root == "TIME":
+            return self._unless(self._finer(_MICROSECONDS), "is finer than microseconds", value)
+        if root == "DATE":
+            is_cut = f"TRY_CAST({text} AS TIMESTAMP) <> CAST(CAST({text} AS DATE) AS TIMESTAMP)"
+            value = self._unless(is_cut, "has a time of day, which a DATE does not", value)
+        elif root in {"TIMESTAMP", "TIMESTAMP_LTZ"}:
+            is_nano = type_ == "TIMESTAMP_NS"
+            if root == "TIMESTAMP":
+                has_zone = f"TRY_CAST({text} AS TIMESTAMPTZ) <> CAST(CAST({text} AS TIMESTAMP) AS TIMESTAMPTZ)"
+                value = f"CAST({text} AS {type_ if is_nano else 'TIMESTAMP'})"
+                value = self._unless(has_zone, "has a zone, which a TIMESTAMP does not", value)
+            places, unit = (_NANOSECONDS, "nanoseconds") if is_nano else (_MICROSECONDS, "microseconds")
+            value = self._unless(self._finer(places), f"is finer than {unit}", value)
+        else:
+            return value
+        return self._unless(f"isinf(TRY_CAST({text} AS TIMESTAMP))", _NO_MOMENT, value)
 
-def _unless(condition: str, column: str, why: str, value: str) -> str:
-    told = f"error(concat('''', {column}, ''' ', {literal(why)}))"
-    return f"CASE WHEN {condition} THEN {told} ELSE {value} END"
+    def _number(self, places: int, wanted: str) -> str:
+        kind = f"DECIMAL({_DIGITS_MAX}, {places})"
+        is_none = f"{self.sql} IS NOT NULL AND TRY_CAST({self.sql} AS {kind}) IS NULL"
+        return self._unless(is_none, f"is no {wanted}", f"CAST({self.sql} AS {kind})")
+
+    def _finer(self, places: int) -> str:
+        return f"regexp_matches({self.sql}, '[.][0-9]{{{places}}}[0-9]*[1-9]')"
+
+    def _unless(self, condition: str, why: str, value: str) -> str:
+        before, after = literal(f"column {self.name!r}: '"), literal(f"' {why}")
+        return f"CASE WHEN {condition} THEN error(concat({before}, {self.sql}, {after})) ELSE {value} END"

@@ -115,7 +115,7 @@ def _typed(schema: TableSchema, name: str, text: str) -> Any:  # noqa: ANN401 - 
     kind = schema.arrow.field(name).type
     try:
         if pa.types.is_decimal(kind):
-            return Decimal(text)
+            return pa.scalar(Decimal(text), kind).as_py()
         return pa.scalar(text).cast(kind).as_py()
     except (pa.ArrowException, InvalidOperation) as error:
         raise fault(f"partition key {name!r} is {schema.field(name).type}, not {text!r}") from error
@@ -140,7 +140,9 @@ def _refuse_more(words: Words) -> None:
     while not words.is_over:
         token = words.next()
         depth += _BRACKETS.get(token.text, 0)
-        refused = "DEFAULT" if token.word == "DEFAULT" and (words.is_next("VALUES") or before in {"(", ","}) else ""
+        # A database may be called DEFAULT: a value is that which stands alone.
+        is_value = before in {"(", ","} and words.peek().text in {",", ")"}
+        refused = "DEFAULT" if token.word == "DEFAULT" and (is_value or words.is_next("VALUES")) else ""
         if not depth:
             refused = "RETURNING" if token.word == "RETURNING" else refused
             refused = "ON CONFLICT" if token.word == "ON" and words.is_next("CONFLICT") else refused

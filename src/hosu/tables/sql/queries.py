@@ -5,7 +5,7 @@ The text of a query reaches DuckDB as it was written, but for the names of table
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,10 +14,11 @@ from sqlglot import exp
 from hosu.kernel.errors import ErrorKind, InvalidInputError, UnsupportedError
 from hosu.tables.context import Identifier
 from hosu.tables.identifiers import parse_identifier
+from hosu.tables.pyvalues import python_values
 from hosu.tables.reading.scan import Scan
 from hosu.tables.scanrules import POSITIONS
 from hosu.tables.snapshots import leases
-from hosu.tables.snapshots.travel import SCAN_OPTIONS, At, Moment, resolve, time_ms
+from hosu.tables.snapshots.travel import SCAN_OPTIONS, At, Moment, parse_time, resolve, time_ms
 from hosu.tables.sql.duck import Connection, Parameters, quoted
 from hosu.tables.sql.grammar import check_case, check_marks, check_query, parsed
 from hosu.tables.sql.lexing import Words, fault
@@ -190,12 +191,13 @@ class Binder:
             return At(snapshot_id=value) if isinstance(value, int) else At(version=value)
         assert travel.timestamp is not None
         value = self._value(travel.timestamp, parameters)
+        # Without a zone it is UTC, as all times of a session are: so are those of now()::TIMESTAMP.
         if isinstance(value, str):
-            return {"scan.timestamp": value}
+            return At(timestamp_ms=parse_time(value, UTC))
         if isinstance(value, datetime):
-            return At(timestamp_ms=time_ms(value))
+            return At(timestamp_ms=time_ms(value, UTC))
         if isinstance(value, date):
-            return At(timestamp_ms=time_ms(datetime(value.year, value.month, value.day)))  # noqa: DTZ001 - here
+            return At(timestamp_ms=time_ms(datetime(value.year, value.month, value.day, tzinfo=UTC)))
         raise fault(
             f"{travel.timestamp} is no time: write '2026-01-31 09:00:00', with or without a zone, or an expression of "
             "type TIMESTAMP; milliseconds go into the hint OPTIONS('scan.timestamp-millis' = '…')"
@@ -211,7 +213,7 @@ class Binder:
                 raise fault(f"parameter ${name} is not given")
         given = {name: parameters[name] for name in names}
         rows = self._connection.rows(f"SELECT {expression}", given)
-        return rows.column(0)[0].as_py()
+        return python_values(rows.column(0))[0]
 
     def _register(self, one: Reference, registered: str, tree: exp.Expr, *, kept: bool) -> None:
         if one.rows is not None:

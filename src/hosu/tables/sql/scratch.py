@@ -7,7 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from hosu.kernel.errors import ErrorKind, UnavailableError
+
 PREFIX: Final = "hosu-sql-"
+_TRIES: Final = 10
 
 
 class Scratch:
@@ -16,15 +19,21 @@ class Scratch:
     def __init__(self) -> None:
         sweep()
         self._owner = os.getpid()
-        while True:
+        for _ in range(_TRIES):
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
             held = _held(self.path)
             # A sweep may have taken the folder in the moment before it was held.
             if held is not None and self.path.is_dir():
                 self._handle = held
                 return
+            shutil.rmtree(self.path, ignore_errors=True)
             if held is not None:
                 os.close(held)
+        raise UnavailableError(
+            ErrorKind.STORE_UNAVAILABLE,
+            f"no folder in {tempfile.gettempdir()} can be locked for what queries spill: too many files are open, or "
+            "its file system has no locks; set TMPDIR to a folder of a local disk",
+        )
 
     def close(self) -> None:
         """Remove the folder with all that is in it; in a process that was forked off, nothing."""

@@ -80,7 +80,8 @@ def check_steady(condition: exp.Expr | None) -> None:
     if condition is not None and condition.find(exp.TableSample) is not None:
         found.add("SAMPLE")
     for call in condition.find_all(exp.Func) if condition is not None else ():
-        found |= {call.sql("duckdb").partition("(")[0].upper()} & _VOLATILE
+        name = call.name if isinstance(call, exp.Anonymous) else call.sql(DIALECT).partition("(")[0]
+        found |= {name.upper()} & _VOLATILE
     if found:
         raise fault(
             f"the condition says something else of a row each time, by {min(found)}: pick the rows with CREATE TABLE … "

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hosu.kernel.errors import ErrorKind, InvalidInputError
 from hosu.tables.context import TableContext
 from hosu.tables.options import Options
+from hosu.tables.optionvalues import parse_zone
 from hosu.tables.records import Snapshot
 from hosu.tables.snapshots import find, tags, travel
 from hosu.tables.upkeep.report import Report
@@ -164,10 +164,10 @@ def _zone(option: str, name: str) -> tzinfo | None:
     if not name:
         return None
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+        return parse_zone(name)
+    except ValueError as error:
         raise InvalidInputError(
             ErrorKind.TABLE_INVALID,
-            f"{option} is {name!r}, which is no time zone: give one like Asia/Seoul",
+            f"{option} is {name!r}, which is no time zone: give one like Asia/Seoul or +09:00",
             option=option,
         ) from error

@@ -205,3 +205,70 @@ def test_statements_within_queries_are_refused(session: Session) -> None:
         with pytest.raises(UnsupportedError, match=r"within a query|CREATE TABLE"):
             session.run(sql)
     assert rows(session, "SELECT count(*) FROM notes") == [(2,)]
+
+
+UNHELD = [
+    ("'infinity'", "moment"),
+    ("TIMESTAMP '-infinity'", "moment"),
+    ("'abc'", "moment"),
+    ("'infinity'", "day"),
+    ("DATE 'infinity'", "day"),
+    ("'infinity'", "local"),
+    ("'2026-01-31 09:00:00.1234567'", "local"),
+    ("'infinity'", "fine"),
+    ("'2026-01-31 09:00:00.1234567891'", "fine"),
+    ("'2026-01-31 09:00:00.5+09'", "fine"),
+    ("'09:00:00.0000001'", "clock"),
+    ("'abc'", "n"),
+]
+
+
+def test_what_no_column_holds_is_refused_naming_the_column(session: Session) -> None:
+    session.run(
+        "CREATE TABLE times (n INT, moment TIMESTAMP(6), day DATE, local TIMESTAMP(6) WITH LOCAL TIME ZONE, "
+        "fine TIMESTAMP(9), clock TIME(3))"
+    )
+    session.run("INSERT INTO times (n, fine, clock) VALUES (1, '2026-01-31 09:00:00.123456789', '09:00:00.5000000')")
+    for value, column in UNHELD:
+        for sql in (
+            f"INSERT INTO times ({column}) VALUES ({value})",
+            f"UPDATE times SET {column} = {value}",
+            f"MERGE INTO times USING (SELECT 1 AS k) AS s ON n = s.k WHEN MATCHED THEN UPDATE SET {column} = {value}",
+        ):
+            with pytest.raises(InvalidInputError, match=rf"column '?{column}\b"):
+                session.run(sql)
+    assert rows(session, "SELECT n, fine::VARCHAR, clock::VARCHAR FROM times WHERE moment IS NULL") == [
+        (1, "2026-01-31 09:00:00.123456789", "09:00:00.5")
+    ]
+
+
+def test_a_database_called_default_is_no_default(session: Session, catalog: Catalog) -> None:
+    catalog.create_database("default")
+    session.run("CREATE TABLE default.more (id INT NOT NULL, symbol STRING)")
+    session.run("INSERT INTO default.more VALUES (7, 'BTC')")
+    session.run(
+        "INSERT INTO notes (id, symbol) SELECT m.id, n.symbol FROM notes AS n, default.more AS m WHERE n.id = 1"
+    )
+    session.run("INSERT INTO notes (id, symbol) SELECT abs(default.more.id) + 1, default.more.symbol FROM default.more")
+    assert rows(session, "SELECT id FROM notes ORDER BY id") == [(1,), (2,), (7,), (8,)]
+    for values in ("(3, DEFAULT)", "(DEFAULT, 'x')"):
+        with pytest.raises(UnsupportedError, match="DEFAULT"):
+            session.run(f"INSERT INTO notes (id, symbol) VALUES {values}")
+
+
+def test_a_partition_key_that_no_column_holds_is_named(session: Session) -> None:
+    session.run("CREATE TABLE priced (v INT, p DECIMAL(5, 2)) PARTITIONED BY (p)")
+    for value in ("1.234", "'12345.1'", "'NaN'"):
+        with pytest.raises(InvalidInputError, match="partition key 'p' is DECIMAL"):
+            session.run(f"INSERT INTO priced PARTITION (p = {value}) VALUES (1)")
+    session.run("INSERT INTO priced PARTITION (p = 1) VALUES (1)")
+    assert rows(session, "SELECT p FROM priced") == [(Decimal("1.00"),)]
+
+
+def test_functions_that_are_quoted_are_as_random(session: Session) -> None:
+    for sql in (
+        'UPDATE notes SET amount = 0 WHERE "random"() < 2',
+        'DELETE FROM notes WHERE id IN (SELECT id FROM notes WHERE main."random"() < 2)',
+    ):
+        with pytest.raises(InvalidInputError, match="RANDOM"):
+            session.run(sql)

@@ -98,3 +98,11 @@ def test_procedures_name_the_argument_that_is_missing_or_wrong(session: Session,
     with pytest.raises(HosuError, match=named):
         session.run(f"CALL sys.{call}")
     assert session.run("SELECT count(*) FROM ticker$tags").fetchall() == [(0,)]
+
+
+def test_what_show_create_table_says_of_fields_makes_the_table_again(session: Session) -> None:
+    session.run("CREATE TABLE nested (r ROW<a INT COMMENT 'it''s', b MAP<STRING, ROW<c INT NOT NULL 'c'>>>)")
+    shown = str(session.run("SHOW CREATE TABLE nested"))
+    session.run(shown.replace("`nested`", "`again`"))
+    assert str(session.run("SHOW CREATE TABLE again")) == shown.replace("`nested`", "`again`")
+    assert "COMMENT" in shown or "'it''s'" in shown

@@ -1,6 +1,8 @@
 """Queries: time travel, what is pushed down, and what is refused."""
 
+import gc
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +67,45 @@ def test_times_are_text_timestamps_or_expressions(history: Session, clock: Manua
         assert rows(history, PRICE.format(clause)) == [(1.5,)]
     given = {"at": text, "symbol": "BTC"}
     assert rows(history, "SELECT price FROM ticker FOR TIMESTAMP AS OF $at WHERE symbol = $symbol", given) == [(1.5,)]
+
+
+@pytest.fixture
+def in_seoul(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose zone is nine hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Seoul")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_seoul")
+def test_times_without_a_zone_are_utc_whatever_the_machine_has(history: Session, clock: ManualClock) -> None:
+    between = clock.now_ms() - HOUR_MS // 2
+    text = datetime.fromtimestamp(between / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    for moment in (f"'{text}'", f"TIMESTAMP '{text}'", f"TIMESTAMPTZ '{text}'", f"(TIMESTAMPTZ '{text}')::TIMESTAMP"):
+        assert rows(history, PRICE.format(f" FOR TIMESTAMP AS OF {moment}")) == [(1.5,)]
+    zone = (
+        "SELECT current_setting('TimeZone'), TIMESTAMPTZ '2026-01-31 09:00:00' = TIMESTAMPTZ '2026-01-31 09:00:00+00'"
+    )
+    assert rows(history, zone) == [("UTC", True)]
+    given = {"at": datetime.fromisoformat(text)}
+    assert rows(history, PRICE.format(" FOR TIMESTAMP AS OF $at"), given) == [(1.5,)]
+
+
+@pytest.mark.parametrize("moment", ["'infinity'", "TIMESTAMP 'infinity'", "DATE '-infinity'"])
+def test_a_moment_that_never_is_is_refused(history: Session, moment: str) -> None:
+    with pytest.raises(InvalidInputError, match="is no time"):
+        history.run(PRICE.format(f" FOR TIMESTAMP AS OF {moment}"))
+
+
+def test_rows_outlive_the_session_that_was_asked(catalog: Catalog, session: Session) -> None:
+    assert session.run("SELECT 1").fetchall() == [(1,)]
+    found = Session(catalog).run("SELECT id FROM d.notes ORDER BY id")
+    many = Session(catalog).run("SELECT * FROM range(300000)").reader()
+    gc.collect()
+    assert found.fetchall() == [(1,), (2,)]
+    assert many.read_all().num_rows == 300_000
 
 
 def test_one_query_may_read_a_table_at_several_times(history: Session) -> None:

@@ -1,5 +1,7 @@
 """What queries leave behind at their end, whatever the end is: nothing."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hosu.kernel.errors import UnavailableError
 from hosu.tables.sql.scratch import PREFIX, Scratch, sweep
 
 SESSION = """
@@ -76,4 +79,14 @@ def test_rows_that_nobody_reads_to_the_end_are_no_leak_at_the_end(folder: Path, 
         check=True,
     )
     assert (done.stdout, done.stderr) == ("", "")
+    assert left(folder) == []
+
+
+def test_folders_that_cannot_be_locked_are_told_and_not_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UnavailableError, match="TMPDIR"):
+        Scratch()
     assert left(folder) == []

@@ -64,6 +64,8 @@ def test_days_without_snapshots_have_tags_only_when_they_are_asked_for() -> None
         ({"tag.creation-period-duration": "30 min"}, "202601010200"),
         ({"tag.period-formatter": "without_dashes"}, "20251231"),
         ({"sink.process-time-zone": "Asia/Seoul", "tag.creation-period": "hourly"}, "2026-01-01 10"),
+        ({"sink.process-time-zone": "+09:00", "tag.creation-period": "hourly"}, "2026-01-01 10"),
+        ({"sink.process-time-zone": "GMT-1", "tag.creation-period": "hourly"}, "2026-01-01 00"),
     ],
 )
 def test_periods_have_the_names_of_paimon(options: dict[str, str], expected: str) -> None:
