@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import hosu
 from hosu.cli.main import build_app
+from hosu.kernel.errors import CorruptError
 from hosu.testing.manual_clock import ManualClock
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -92,8 +93,9 @@ def test_the_examples_of_the_reference_run(names: dict[str, Any]) -> None:
         raise Enough
 
     names |= {"apply": lambda rows: seen.append(rows.num_rows), "remember": remember}
-    scan, changes = blocks("reference/table-reads.md")
+    scan, broken, changes = blocks("reference/table-reads.md")
     run(scan, names)
+    run(broken, names | {"CorruptError": CorruptError})
     with pytest.raises(Enough):
         run(changes, names)
     assert seen == [1, 8]

@@ -1,6 +1,7 @@
 """S2.4 with Spark: the tables of hosu read and written by Spark, and those of Spark by hosu."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def share_tables(endpoint: Endpoint, lake: Lake, home: Path) -> None:
     ticker.upsert(arrow_rows(TICKER, ticks(DAY, 0, 20, 1)))
     ticker.upsert(arrow_rows(TICKER, ticks(DAY, 10, 30, 2)))
     ticker.delete(where="symbol = 'KRW-003'")
+    while (latest := ticker.latest()) is None or latest.commit_kind != "COMPACT":
+        time.sleep(0.2)  # the server's own upkeep, which Spark's writes would give way to with an error
     ours = {row["symbol"]: row["price"] for row in ticker.scan().to_arrow().to_pylist()}
 
     now, before, moments, *_, merged = run_spark(

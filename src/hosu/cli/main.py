@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import sys
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -36,8 +37,9 @@ COMMAND_MODULES = (
 """Modules whose `register(app)` adds verbs; they import what they need only when a verb runs."""
 
 
+@cache
 def build_app() -> typer.Typer:
-    """Return the command line with every verb."""
+    """Return the command line with every verb. There is one: groups of verbs are their modules'."""
     app = typer.Typer(
         name="hosu",
         help="A data lake in one folder and one command.",

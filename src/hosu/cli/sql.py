@@ -1,8 +1,10 @@
 """`hosu sql`: statements on the tables of a lake, from the command line, a file, standard input or a shell."""
 
+import contextlib
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,6 +133,19 @@ class Abandoned(KeyboardInterrupt):
     """The second Ctrl-C: the person does not wait for what the first one stops."""
 
 
+@contextlib.contextmanager
+def _noting_ctrl_c(pressed: list[int]) -> Iterator[None]:
+    """Add to a list for each Ctrl-C: as an exception it could come anywhere, and leave the query running."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def interruptible(session: "Session", work: Callable[[], None]) -> None:
     """Do work in another thread, so that Ctrl-C can stop a query; raise what it raises."""
     failed: list[BaseException] = []
@@ -144,23 +159,16 @@ def interruptible(session: "Session", work: Callable[[], None]) -> None:
         finally:
             done.set()
 
+    pressed: list[int] = []
     thread = threading.Thread(target=run, name="hosu-sql", daemon=True)
-    is_begun = is_stopped = False
-    while not done.is_set():
-        try:
-            if not is_begun:
-                is_begun = True
-                thread.start()
-            done.wait(_WAIT_S)
-            if is_stopped:
-                session.interrupt()  # the first one may have come before the query had begun
-        except KeyboardInterrupt:
-            # A commit that has begun is waited for: the second Ctrl-C leaves at once.
-            if is_stopped:
-                raise Abandoned from None
-            is_stopped = True
-            session.interrupt()
-    if is_stopped:
+    with _noting_ctrl_c(pressed):
+        thread.start()
+        while not done.wait(_WAIT_S):
+            if pressed:
+                session.interrupt()  # again each time: the first one may have come before the query had begun
+            if len(pressed) > 1:  # a commit that has begun is waited for; the second Ctrl-C leaves at once
+                raise Abandoned
+    if pressed:
         raise CancelledError
     if failed:
         raise failed[0]

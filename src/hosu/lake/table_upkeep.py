@@ -59,6 +59,13 @@ without end it takes a twentieth of a core. Meanwhile only as much is compacted 
 REST_QUIET: Final = 9
 """The same for a table that got no commit since the last look: with commits that come slowly, a tenth of a core."""
 
+OTHERS_MS: Final = 10 * 60 * 1000
+"""How long after its last commit a writer that is not hosu is taken to be at work."""
+
+OTHERS_RUNS: Final = 2
+"""How many times as many runs as the table's trigger says are left to such a writer, which compacts at the trigger
+itself, if it ever does: it gives up with an error where somebody else compacts what it is about to."""
+
 _GONE: Final = frozenset({ErrorKind.TABLE_NOT_FOUND, ErrorKind.DATABASE_NOT_FOUND, ErrorKind.BRANCH_NOT_FOUND})
 _LOG = get_logger("tables")
 
@@ -194,7 +201,7 @@ class TablesJob:
             self._fail(key, error, message=f"{type(error).__name__}: {error}", is_known=False)
             return True, True
         self._succeed(key)
-        return True, has_ages(ctx) or outcome.held + outcome.lost > 0
+        return True, has_ages(ctx) or outcome.held + outcome.lost > 0 or self._has_others(ctx, latest)
 
     def _do(self, ctx: "TableContext", latest: "Snapshot", key: TableKey, stop: threading.Event) -> "Outcome":
         """Do all that is due. Raises the first error, but what has nothing to do with it is done as well."""
@@ -220,10 +227,12 @@ class TablesJob:
 
         began_s = self._store.clock.monotonic()
         rests = self._rest_s(key, is_quiet=False) > 0
+        if has_others := self._has_others(ctx, latest):
+            ctx = _with_patience(ctx)
         outcome = run_compaction(
             ctx,
-            full=is_full_due(ctx, latest),
-            small_bytes=None if rests else SMALL_BYTES,
+            full=not has_others and is_full_due(ctx, latest),
+            small_bytes=None if rests or has_others else SMALL_BYTES,
             stop=_Turn(self._keep, stop),
             gives_up=True,
         )
@@ -237,6 +246,14 @@ class TablesJob:
             took_s = now_s - began_s
             self._rests_s[key] = (now_s + REST * took_s, now_s + REST_QUIET * took_s)
         return outcome
+
+    def _has_others(self, ctx: "TableContext", latest: "Snapshot") -> bool:
+        """Whether Flink or Spark may be writing, which compact what they write unless the table is `write-only`."""
+        from hosu.tables.context import is_made_up  # noqa: PLC0415 - as above
+
+        if ctx.options.write_only or is_made_up(latest.commit_user):
+            return False
+        return self._store.clock.now_ms() - latest.time_millis < OTHERS_MS
 
     def _rest_s(self, key: TableKey, *, is_quiet: bool) -> float:
         """Return how long the small buckets of a table rest yet."""
@@ -269,6 +286,17 @@ class TablesJob:
 
 
 _BUCKET_SQL: Final = "SELECT 1 FROM bucket WHERE name = ?"
+
+
+def _with_patience(ctx: "TableContext") -> "TableContext":
+    """Return a table that is compacted only once far more files have gathered than its options say."""
+    options = ctx.options
+    more = {
+        "num-sorted-run.compaction-trigger": str(OTHERS_RUNS * options.num_sorted_run_compaction_trigger),
+        "compaction.min.file-num": str(OTHERS_RUNS * options.compaction_min_file_num),
+        "num-levels": str(options.num_levels),  # follows the trigger unless it is given
+    }
+    return ctx.with_schema(ctx.schema, options.merged(more))
 
 
 def has_ages(ctx: "TableContext") -> bool:

@@ -124,7 +124,10 @@ def make_place(store: ObjectStore, location: str) -> Place:
     files = open_location(location, store_path=store.path, clock=store.clock)
     marker = _read_marker(files, location)
     if marker is not None:
-        raise _not_ours(location, f"copies of {marker.lake or 'another lake'} are there")
+        found = find_place(store, location)  # another job of this lake may have taken it meanwhile
+        if found is None:
+            raise _not_ours(location, f"copies of {marker.lake or 'another lake'} are there")
+        return found
     # The record first: a marker without one would be taken for another lake's.
     number, name = store.commit(partial(_add_location, location=location, marker=os.urandom(16).hex()))
     _claim(store, files, location, name)

@@ -6,7 +6,6 @@ schemas, which takes the table away at once; what a stop leaves behind, the next
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +17,7 @@ from hosu.kernel.clock import Clock
 from hosu.kernel.errors import ConflictError, ErrorKind, NotFoundError, PreconditionFailedError, UnsupportedError
 from hosu.kernel.fileio import FileIO, Prefix
 from hosu.kernel.limits import DELETE_KEYS_MAX
-from hosu.tables.context import MEMORY_BYTES, Identifier, TableContext
+from hosu.tables.context import MEMORY_BYTES, Identifier, TableContext, new_user
 from hosu.tables.creation import Columns, new_schema
 from hosu.tables.evolution import SchemaChange, apply_changes
 from hosu.tables.identifiers import check_database, check_name, parse_table, table_missing
@@ -338,8 +337,6 @@ class Catalog:
         own = Options(schema.options, has_primary_key=schema.is_primary_key_table)
         merged = own.merged(options or {})
         check_table_options(schema, merged)
-        prefix = merged.commit_user_prefix
-        user = str(uuid.uuid4())
         return TableContext(
             files=self.files,
             identifier=identifier,
@@ -358,7 +355,7 @@ class Catalog:
             pool=self.pool,
             cache=self.cache,
             memory_bytes=self.memory_bytes,
-            commit_user=f"{prefix}_{user}" if prefix else user,
+            commit_user=new_user(merged),
             on_commit=self._on_commit,
             reopen=partial(_open_elsewhere, self._reopen, identifier, dict(options or {})),
         )

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
+from uuid import uuid4
 
 from hosu.kernel.clock import Clock
 from hosu.kernel.fileio import FileIO
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from hosu.tables.options import Options
     from hosu.tables.schemas import Schemas, TableSchema
     from hosu.tables.snapshots.cache import MetadataCache
+
+USER_PREFIX = "hosu-"
+"""What the commit users begin with that hosu makes up."""
 
 MEMORY_BYTES = 256 * MIB
 """What a merge or a compaction may hold of rows, unless told otherwise."""
@@ -64,3 +68,15 @@ class TableContext:
     def with_schema(self, schema: "TableSchema", options: "Options") -> Self:
         """Return the same table under another schema."""
         return replace(self, schema=schema, options=options)
+
+
+def new_user(options: "Options | None" = None) -> str:
+    """Make up a commit user, with the prefix that a table's options ask for."""
+    prefix = None if options is None else options.commit_user_prefix
+    user = f"{USER_PREFIX}{uuid4()}"
+    return f"{prefix}_{user}" if prefix else user
+
+
+def is_made_up(user: str) -> bool:
+    """Whether a commit user is one that `new_user` made up, so that hosu committed."""
+    return USER_PREFIX in user

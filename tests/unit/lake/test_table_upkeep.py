@@ -18,6 +18,7 @@ from hosu.lake.table_upkeep import (
     FOLLOW_S,
     FOLLOW_S_MIN,
     IDLE_S,
+    OTHERS_MS,
     REST,
     REST_QUIET,
     RETRY_S,
@@ -89,9 +90,9 @@ def make(catalog: Catalog, name: str = "d.t", **options: str) -> TableContext:
     return catalog.open(name)
 
 
-def upsert(ctx: TableContext, *, commits: int = 1) -> None:
+def upsert(ctx: TableContext, *, commits: int = 1, user: str | None = None) -> None:
     for number in range(commits):
-        with TableWriter(ctx) as writer:
+        with TableWriter(ctx, commit_user=user and f"{user}-{number}") as writer:
             writer.write(pa.table({"id": [number, 1_000], "v": [number, number]}, SCHEMA))
             writer.commit()
 
@@ -658,3 +659,34 @@ def test_a_warehouse_in_a_folder_is_walked_over(tmp_path: Path, lake: Lake, cloc
 )
 def test_a_warehouse_is_a_bucket_and_a_folder_or_somewhere_else(place: str, found: tuple[str | None, str]) -> None:
     assert split_warehouse(place) == found
+
+
+def test_a_writer_that_compacts_itself_is_left_to_do_so(catalog: Catalog, job: TablesJob, clock: ManualClock) -> None:
+    ctx = make(catalog, write__only="false")
+    upsert(ctx, commits=4, user="flink")
+    run(job)
+    assert runs(ctx) == 4
+
+    upsert(ctx, user="spark")
+    clock.advance(OTHERS_MS)
+    run(job)
+    assert runs(ctx) == 1, "it has ended"
+
+
+def test_what_nobody_compacts_is_compacted_whoever_wrote_it(catalog: Catalog, job: TablesJob) -> None:
+    triggers = {"num-sorted-run.compaction-trigger": "2", "num-sorted-run.stop-trigger": "50"}
+    ctx = make(catalog, write__only="false", **triggers)
+    pypaimon = catalog.open("d.t", options={"write-only": "true"})
+    upsert(pypaimon, commits=3, user="pypaimon")
+    run(job)
+    assert runs(ctx) == 3
+    upsert(pypaimon, user="pypaimon-again")
+    run(job)
+    assert runs(ctx) == 1
+
+
+def test_tables_that_are_write_only_are_compacted_at_once(catalog: Catalog, job: TablesJob) -> None:
+    ctx = make(catalog)
+    upsert(ctx, commits=2, user="flink")
+    run(job)
+    assert runs(ctx) == 1

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
-from uuid import uuid4
 
 from hosu.kernel.errors import HosuError
 from hosu.tables.commit.changes import FileChanges, appended, compacted
 from hosu.tables.commit.conflicts import Bucket, ConflictCheck
 from hosu.tables.commit.outcomes import PartialCommitError, UncertainCommitError
 from hosu.tables.commit.publishing import AlreadyCommittedError, Commit, publish
-from hosu.tables.context import TableContext
+from hosu.tables.context import TableContext, new_user
 from hosu.tables.manifests.partitions import Partitions
 from hosu.tables.records import BucketChange, CommitKind, Snapshot
 from hosu.tables.snapshots import find
@@ -53,7 +52,7 @@ def commit(
     happened, PartialCommitError when only what was written did. The files of the changes themselves are the caller's.
     """
     partitions = Partitions(ctx)
-    user = ctx.commit_user or str(uuid4())
+    user = ctx.commit_user or new_user(ctx.options)
     made: list[Snapshot] = []
     written = appended(changes, partitions)
     merged = compacted(changes, partitions)

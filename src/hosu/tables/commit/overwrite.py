@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from uuid import uuid4
 
 import msgspec
 
@@ -11,7 +10,7 @@ from hosu.tables.commit.changes import FileChanges, appended, compacted
 from hosu.tables.commit.conflicts import ConflictCheck
 from hosu.tables.commit.publishing import Commit, publish
 from hosu.tables.commit.ranges import overlapping
-from hosu.tables.context import TableContext
+from hosu.tables.context import TableContext, new_user
 from hosu.tables.manifests.live import identity, index_entries, live_entries
 from hosu.tables.manifests.partitions import PartitionFilter, Partitions
 from hosu.tables.records import BucketChange, CommitKind, DataFile, FileKind, IndexEntry, ManifestEntry, Snapshot
@@ -48,7 +47,7 @@ def overwrite(
                 "those too, or leave the rows out",
                 partition=values,
             )
-    user = ctx.commit_user or str(uuid4())
+    user = ctx.commit_user or new_user(ctx.options)
 
     def describe(kind: CommitKind) -> Commit:
         return Commit(

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from hosu.kernel.errors import ConflictError, CorruptError
 from hosu.tables.commit.commit import commit
 from hosu.tables.compaction.appending import FULL, SMALL_FILES, compact_append, plan_append
 from hosu.tables.compaction.buckets import Compacted, Place, compact_bucket, levels_of, plan_bucket
 from hosu.tables.compaction.claims import Claim, claimed
+from hosu.tables.context import new_user
 from hosu.tables.freshness import up_to
 from hosu.tables.manifests import PartitionFilter, live_entries, partition_values
 from hosu.tables.records import DataFile, ManifestEntry, Partition, Snapshot
@@ -164,7 +164,7 @@ class _Run:
         stop: threading.Event | None,
         gives_up: bool,  # noqa: FBT001 - as above
     ) -> None:
-        self._ctx = replace(ctx, commit_user=str(uuid4()))
+        self._ctx = replace(ctx, commit_user=new_user(ctx.options))
         self._full = full
         self._rewrite = rewrite
         self._memory_bytes = memory_bytes

@@ -11,7 +11,7 @@ import pyarrow as pa
 from hosu.kernel.errors import CorruptError, ErrorKind, NotFoundError
 from hosu.tables.commit.changes import FileChanges
 from hosu.tables.commit.publishing import Commit, publish
-from hosu.tables.context import TableContext
+from hosu.tables.context import TableContext, new_user
 from hosu.tables.documents import json_text
 from hosu.tables.manifests.live import live_files
 from hosu.tables.reading.scan import Scan
@@ -89,7 +89,7 @@ def analyze(ctx: TableContext, columns: Sequence[str] | None = None) -> Snapshot
     document = msgspec.to_builtins(statistics)
     document.setdefault("colStats", {})
     ctx.files.put(ctx.layout.statistics(name), json_text(document).encode())
-    user = ctx.commit_user or str(uuid4())
+    user = ctx.commit_user or new_user(ctx.options)
     commit = Commit(user=user, identifier=BATCH_IDENTIFIER, kind=CommitKind.ANALYZE, statistics=name)
     changes = FileChanges()
     return publish(ctx, lambda _: changes, commit)

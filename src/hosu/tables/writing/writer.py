@@ -10,7 +10,6 @@ others were faster than goes on: rows get sequence numbers after theirs, or, whe
 written, are looked at anew.
 """
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -22,6 +21,7 @@ from hosu.kernel.errors import ConflictError, ErrorKind, HosuError
 from hosu.kernel.log import get_logger
 from hosu.tables.commit import UncertainCommitError, commit, filter_committed, is_definite
 from hosu.tables.compaction.inline import after_commit
+from hosu.tables.context import new_user
 from hosu.tables.merging.spec import MergeSpec
 from hosu.tables.pooling import run_all
 from hosu.tables.records import BucketChange, Snapshot
@@ -57,8 +57,7 @@ class TableWriter:
     def __init__(
         self, ctx: "TableContext", *, commit_user: str | None = None, fresh: bool = False, strict: bool = False
     ) -> None:
-        prefix = ctx.options.commit_user_prefix
-        user = commit_user or (f"{prefix}_{uuid.uuid4()}" if prefix else str(uuid.uuid4()))
+        user = commit_user or new_user(ctx.options)
         self._ctx = ctx if ctx.commit_user == user else replace(ctx, commit_user=user)
         self._keyed = ctx.schema.is_primary_key_table
         self._spec = MergeSpec.of(ctx) if self._keyed else None
