@@ -89,6 +89,7 @@ class ObjectStore(VerifiedBlobs):
         self._space_checked_ms = 0
         self._has_space = True
         self._local = threading.local()
+        self._foreign: dict[int, View] = {}
         self._views: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread's own goes with the thread
         self._views_lock = threading.Lock()
         self._is_closed = False
@@ -212,14 +213,30 @@ class ObjectStore(VerifiedBlobs):
         """Return this thread's view of the latest commit."""
         view: View | None = getattr(self._local, "view", None)
         if view is None:
-            if self._is_closed:
-                raise UnavailableError(ErrorKind.SHUTTING_DOWN, "the lake is closed")
-            connection = connect(self._database_path, self.disk)
-            connection.execute("PRAGMA query_only=1")
-            with self._views_lock:
-                self._views.add(connection)
-            view = self._local.view = View(connection, 0)
+            view = self._new_view()
         view.now_ms = self.clock.now_ms()
+        return view
+
+    def _new_view(self) -> View:
+        """Open a view for this thread, or find the one of a thread that Python did not start, such as Arrow's.
+
+        Such a thread's locals go each time it leaves Python, at a moment when a connection of SQLite cannot be closed:
+        the process would crash. So what it uses is kept here, under its number, until the store is closed.
+        """
+        if self._is_closed:
+            raise UnavailableError(ErrorKind.SHUTTING_DOWN, "the lake is closed")
+        is_foreign = isinstance(threading.current_thread(), threading._DummyThread)  # noqa: SLF001 - there is no other
+        if is_foreign and (found := self._foreign.get(threading.get_ident())) is not None:
+            return found
+        connection = connect(self._database_path, self.disk)
+        connection.execute("PRAGMA query_only=1")
+        with self._views_lock:
+            self._views.add(connection)
+        view = View(connection, 0)
+        if is_foreign:
+            self._foreign[threading.get_ident()] = view
+        else:
+            self._local.view = view
         return view
 
     def find_small(self, bucket: str, key: str) -> Found:
