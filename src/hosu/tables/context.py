@@ -70,11 +70,10 @@ class TableContext:
         return replace(self, schema=schema, options=options)
 
 
-def new_user(options: "Options | None" = None) -> str:
+def new_user(options: "Options") -> str:
     """Make up a commit user, with the prefix that a table's options ask for."""
-    prefix = None if options is None else options.commit_user_prefix
     user = f"{USER_PREFIX}{uuid4()}"
-    return f"{prefix}_{user}" if prefix else user
+    return f"{options.commit_user_prefix}_{user}" if options.commit_user_prefix else user
 
 
 def is_made_up(user: str) -> bool:

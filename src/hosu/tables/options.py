@@ -208,6 +208,7 @@ class Options:
     snapshot_num_retained_min = _Option[int]("snapshot.num-retained.min")
     snapshot_num_retained_max = _Option[int]("snapshot.num-retained.max")
     snapshot_time_retained = _Option[int]("snapshot.time-retained")
+    changelog_time_retained = _Option[int | None]("changelog.time-retained")
     snapshot_expire_limit = _Option[int]("snapshot.expire.limit")
     tag_automatic_creation = _Option[str]("tag.automatic-creation")
     tag_creation_period = _Option[str]("tag.creation-period")
@@ -312,12 +313,6 @@ class Options:
         """Changelogs that are kept at most."""
         given = self.value("changelog.num-retained.max")
         return self.snapshot_num_retained_max if given is None else int(given)
-
-    @property
-    def changelog_time_retained(self) -> int:
-        """Milliseconds for which a changelog is kept."""
-        given = self.value("changelog.time-retained")
-        return self.snapshot_time_retained if given is None else int(given)
 
     @property
     def scan_mode(self) -> str:

@@ -61,11 +61,11 @@ def of_snapshots(options: Options) -> Retention:
 
 def of_changelogs(options: Options) -> Retention:
     """Return how long a table keeps its changelogs. Raises InvalidInputError TABLE_INVALID."""
-    given = options.value("changelog.time-retained")
+    given = options.changelog_time_retained
     return Retention(
         options.changelog_num_retained_min,
         options.changelog_num_retained_max,
-        of_snapshots(options).time_ms if given is None else int(given),
+        of_snapshots(options).time_ms if given is None else given,
         options.snapshot_expire_limit,
     )
 
